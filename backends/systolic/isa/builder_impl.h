@@ -1,0 +1,105 @@
+// State of a NeuronCore while a kernel emits: memories, pools, what is written, open accumulation groups.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "systolic/isa/allocator.h"
+#include "systolic/isa/builder.h"
+
+namespace heddle::systolic {
+
+// An instruction in the making: fields, operands, and where it was asked for.
+class Draft {
+ public:
+  Draft(const Stream& stream, Opcode opcode, Engine engine, Where where);
+
+  // Operands, written ones first.
+  Draft& out(const Tile& tile, Role role = Role::out);
+  Draft& in(const Tile& tile, Role role);
+  // A Scalar operand: a view with `role`, or the number as immediate.
+  Draft& scalar(const Scalar& operand, Role role, float Instruction::*immediate);
+  Draft& region(const Hbm& hbm);
+  [[noreturn]] void reject(const std::string& rule) const;
+  // "is float32, must be ..." and the like: rejects unless `condition`.
+  void require(bool condition, const char* rule) const {
+    if (!condition) reject(rule);
+  }
+
+  Instruction instruction;
+
+ private:
+  friend class NeuronCore;
+  const Stream& stream_;
+  std::array<View, 12> view_;
+  std::array<Memory, 12> memory_;
+  int count_ = 0;
+  std::array<const Hbm*, 2> region_{};
+  int region_count_ = 0;
+};
+
+class NeuronCore::Impl {
+ public:
+  explicit Impl(Description description);
+
+  // ---- memory (builder_memory.cpp)
+  Hbm declare(std::string name, const Shape& shape, DType dtype, uint32_t alias, bool scratch, Where where);
+  uint32_t open_pool(std::string name, Memory memory, int buffers, Where where);
+  void close_pool(uint32_t pool);
+  Tile take(uint32_t pool, int partitions, std::span<const int> free_sizes, DType dtype, Where where);
+
+  // ---- emission (builder_emit.cpp): checks a draft against every rule its operands must keep, then appends it.
+  // Nothing is changed when a rule is broken.
+  void commit(Draft& draft);
+  Draft begin(Opcode opcode, Engine engine, Where where) const;
+  uint32_t add_pattern(const AffinePattern& pattern);
+
+  Stream stream;
+  std::shared_ptr<const Description> device;
+  bool pinned = false;
+  uint32_t scope = 0;
+
+  Allocator sbuf, psum;
+
+ private:
+  friend class NeuronCore;
+  struct Buffer {
+    int64_t address, bytes;
+    uint32_t tile;  // the last that took it
+  };
+  struct Pool {
+    std::vector<Buffer> buffers;
+    size_t next = 0;
+    bool open = true;
+  };
+  // A matmul result in PSUM that only matmuls may add to. `open` until its stop.
+  struct Group {
+    uint32_t first_partition, end_partition, first_byte, end_byte;
+    bool open;
+  };
+  // The bounding box of what was written so far; empty at first.
+  struct TileState {
+    uint32_t first_partition = 1, end_partition = 0, first_byte = 0, end_byte = 0;
+    bool live = true;
+    std::vector<Group> groups;  // PSUM only
+  };
+
+  void check_operand(const Draft& draft, const View& view, Memory memory) const;
+  void check_read(const Draft& draft, const View& view) const;
+  void mark_written(const View& view, const Instruction& instruction);
+
+  std::vector<Pool> pools_;
+  std::vector<TileState> tiles_;
+};
+
+// The bytes of each partition that a view touches, as one interval.
+struct ByteRange {
+  uint32_t first, end;
+};
+ByteRange byte_range(const View& view);
+
+// "[0:128, 2x256] float32"
+std::string shape_text(const View& view);
+
+}  // namespace heddle::systolic

@@ -1,0 +1,336 @@
+#include "systolic/machine/description.h"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "heddle/error.h"
+#include "systolic/devices/builtin.h"
+
+namespace heddle::systolic {
+namespace {
+
+[[noreturn]] void fail(const std::string& text) { throw Error(ErrorCode::invalid_argument, text); }
+
+// Reads one device file strictly: every key must be known, present and of the right type.
+class Reader {
+ public:
+  Reader(const toml::table& root, std::string source) : root_(root), source_(std::move(source)) {}
+
+  // Keys of one section; `finish` refuses those nobody asked for.
+  class Section {
+   public:
+    Section(const Reader& reader, std::string name) : reader_(reader), name_(std::move(name)) {
+      const toml::node* node = name_.empty() ? &reader.root_ : reader.root_.get(name_);
+      if (node == nullptr) fail(reader.source_ + ": section [" + name_ + "] is missing");
+      table_ = node->as_table();
+      if (table_ == nullptr) fail(reader.at(*node) + "'" + name_ + "' must be a section");
+    }
+    Section(const Section&) = delete;
+    Section& operator=(const Section&) = delete;
+
+    double number(const char* key, double low, double high = 1e12) { return number(need(key), path(key), low, high); }
+    void read(const char* key, double& out, double low = 0) { out = number(key, low); }
+    void read(const char* key, int& out, int low, int high = 1 << 20) {
+      out = static_cast<int>(whole(key, low, high));
+    }
+    void read(const char* key, int64_t& out, int64_t low, int64_t high = int64_t{1} << 40) {
+      out = whole(key, low, high);
+    }
+    void read(const char* key, bool& out) {
+      const toml::node& node = need(key);
+      if (!node.is_boolean()) fail(reader_.at(node) + path(key) + " must be true or false");
+      out = *node.value<bool>();
+    }
+    void read(const char* key, std::string& out) {
+      const toml::node& node = need(key);
+      if (!node.is_string()) fail(reader_.at(node) + path(key) + " must be a string");
+      out = *node.value<std::string>();
+    }
+    void read(const char* key, Figure& out, double low = 0) {
+      const toml::node& node = need(key);
+      if (const toml::table* both = node.as_table()) {
+        for (const auto& [k, v] : *both)
+          if (k.str() != "documented" && k.str() != "calibrated")
+            fail(reader_.at(v) + path(key) + " has the columns documented and calibrated, not '" +
+                 std::string(k.str()) + "'");
+        if (both->size() != 2) fail(reader_.at(node) + path(key) + " must give both documented and calibrated");
+        out.documented = number(*both->get("documented"), path(key) + ".documented", low, 1e12);
+        out.calibrated = number(*both->get("calibrated"), path(key) + ".calibrated", low, 1e12);
+      } else {
+        out.documented = out.calibrated = number(node, path(key), low, 1e12);
+      }
+    }
+    void read(const char* key, Engine& out) {
+      std::string text;
+      read(key, text);
+      const std::array<std::pair<const char*, Engine>, 4> triggers = {
+          {{"act", Engine::act}, {"dve", Engine::dve}, {"gpsimd", Engine::gpsimd}, {"sp", Engine::sp}}};
+      for (const auto& [name, engine] : triggers)
+        if (text == name) {
+          out = engine;
+          return;
+        }
+      fail(reader_.at(*table_->get(key)) + path(key) + " must be act, dve, gpsimd or sp, not '" + text + "'");
+    }
+    void read_tables(const char* key, std::vector<std::pair<std::string, std::vector<std::string>>>& out) {
+      const toml::node& node = need(key);
+      const toml::table* sets = node.as_table();
+      if (sets == nullptr) fail(reader_.at(node) + path(key) + " must be a table of lists");
+      for (const auto& [set, list] : *sets) {
+        const toml::array* names = list.as_array();
+        if (names == nullptr) fail(reader_.at(list) + path(key) + " must hold lists of function names");
+        std::vector<std::string> functions;
+        for (const toml::node& name : *names) {
+          if (!name.is_string()) fail(reader_.at(name) + path(key) + " must hold lists of function names");
+          functions.push_back(*name.value<std::string>());
+        }
+        out.emplace_back(std::string(set.str()), std::move(functions));
+      }
+    }
+    void ignore(const char* key) { seen_.insert(key); }
+    void finish() {
+      for (const auto& [key, node] : *table_)
+        if (!seen_.contains(std::string(key.str())))
+          fail(reader_.at(node) + "unknown key '" + path(std::string(key.str()).c_str()) + "'");
+    }
+
+   private:
+    std::string path(const char* key) const { return name_.empty() ? std::string(key) : name_ + "." + key; }
+    const toml::node& need(const char* key) {
+      seen_.insert(key);
+      const toml::node* node = table_->get(key);
+      if (node == nullptr) fail(reader_.at(*table_) + "key '" + path(key) + "' is missing");
+      return *node;
+    }
+    double number(const toml::node& node, const std::string& key, double low, double high) {
+      const auto value = node.is_number() ? node.value<double>() : std::nullopt;
+      if (!value) fail(reader_.at(node) + key + " must be a number");
+      if (!(*value >= low && *value <= high)) {
+        std::ostringstream text;
+        text << reader_.at(node) << key << " = " << *value << " must be from " << low << " to " << high;
+        fail(text.str());
+      }
+      return *value;
+    }
+    int64_t whole(const char* key, int64_t low, int64_t high) {
+      const toml::node& node = need(key);
+      const double value = number(node, path(key), static_cast<double>(low), static_cast<double>(high));
+      if (value != std::floor(value)) fail(reader_.at(node) + path(key) + " must be a whole number");
+      return static_cast<int64_t>(value);
+    }
+
+    const Reader& reader_;
+    std::string name_;
+    const toml::table* table_;
+    std::set<std::string> seen_;
+  };
+
+  std::string at(const toml::node& node) const {
+    const auto line = node.source().begin.line;
+    return line == 0 ? source_ + ": " : source_ + ":" + std::to_string(line) + ": ";
+  }
+
+ private:
+  const toml::table& root_;
+  std::string source_;
+};
+
+// The smallest positive rate: a divisor that may not be zero.
+constexpr double positive = 1e-9;
+
+Description read(const toml::table& root, const std::string& source) {
+  const Reader reader(root, source);
+  using Section = Reader::Section;
+  Description d{};
+  {
+    Section s(reader, "");
+    s.read("name", d.name), s.read("core", d.core), s.ignore("base");
+    for (const char* section : {"pe", "dve", "act", "gpsimd", "sync", "sbuf", "psum", "ports", "dma", "hbm",
+                                "throttle", "chip"})
+      s.ignore(section);
+    s.finish();
+  }
+  {
+    Section s(reader, "pe");
+    PeDescription& pe = d.pe;
+    s.read("rows", pe.rows, 1, 128), s.read("columns", pe.columns, 1, 128), s.read("ghz", pe.ghz, positive);
+    s.read("moving_max", pe.moving_max, 1, 8192), s.read("min_interval", pe.min_interval);
+    s.read("latency", pe.latency), s.read("load_divisor", pe.load_divisor, positive), s.read("load_min", pe.load_min);
+    s.read("pair_bubble", pe.pair_bubble), s.read("passes_fp32", pe.passes_fp32, positive);
+    s.read("passes_fp32_transpose", pe.passes_fp32_transpose, positive);
+    s.read("passes_fp8", pe.passes_fp8, positive), s.read("transpose_exact", pe.transpose_exact);
+    s.read("psum_bf16", pe.psum_bf16), s.finish();
+  }
+  {
+    Section s(reader, "dve");
+    DveDescription& v = d.dve;
+    s.read("ghz", v.ghz, positive), s.read("min_interval", v.min_interval), s.read("interval_add", v.interval_add);
+    s.read("latency", v.latency), s.read("copy_16bit", v.copy_16bit, positive);
+    s.read("copy_32bit", v.copy_32bit, positive), s.read("copy_16bit_slow", v.copy_16bit_slow, positive);
+    s.read("tensor_16bit", v.tensor_16bit, positive), s.read("tensor_32bit", v.tensor_32bit, positive);
+    s.read("tensor_psum", v.tensor_psum, positive), s.read("reduce_16bit", v.reduce_16bit, positive);
+    s.read("memset_16bit", v.memset_16bit, positive), s.read("scan_factor", v.scan_factor);
+    s.read("reciprocal_factor", v.reciprocal_factor), s.read("bn_aggr_factor", v.bn_aggr_factor);
+    s.read("stride_factor", v.stride_factor, 1), s.read("stride_bytes", v.stride_bytes, 1), s.finish();
+  }
+  {
+    Section s(reader, "act");
+    ActDescription& a = d.act;
+    s.read("ghz", a.ghz, positive), s.read("min_interval", a.min_interval), s.read("interval_add", a.interval_add);
+    s.read("latency", a.latency), s.read("elements_16bit", a.elements_16bit, positive);
+    s.read("elements_32bit", a.elements_32bit, positive), s.read("accumulate", a.accumulate);
+    s.read("table_load_ns", a.table_load_ns), s.read_tables("tables", a.tables), s.finish();
+  }
+  {
+    Section s(reader, "gpsimd");
+    GpSimdDescription& g = d.gpsimd;
+    s.read("ghz", g.ghz, positive), s.read("start", g.start), s.read("elements", g.elements, positive);
+    s.read("function_factor", g.function_factor), s.read("random_factor", g.random_factor);
+    s.read("latency", g.latency), s.finish();
+  }
+  {
+    Section s(reader, "sync");
+    s.read("ghz", d.sync.ghz, positive), s.read("hop_ns", d.sync.hop_ns), s.read("launch_us", d.sync.launch_us);
+    s.finish();
+  }
+  {
+    Section s(reader, "sbuf");
+    s.read("partitions", d.sbuf.partitions, 32, 128), s.read("kib", d.sbuf.kib, 1, 1 << 20);
+    s.read("reserved_kib", d.sbuf.reserved_kib, 0, d.sbuf.kib - 1), s.finish();
+  }
+  {
+    Section s(reader, "psum");
+    s.read("banks", d.psum.banks, 1, 64), s.read("bank_bytes", d.psum.bank_bytes, 64, 1 << 16), s.finish();
+  }
+  {
+    Section s(reader, "ports");
+    s.read("sbuf_dve_gpsimd", d.ports.sbuf_dve_gpsimd), s.read("psum_dve_act", d.ports.psum_dve_act), s.finish();
+  }
+  {
+    Section s(reader, "dma");
+    DmaDescription& m = d.dma;
+    s.read("engines", m.engines, 1, 64), s.read("queues", m.queues, 1, 64), s.read("gbps", m.gbps, positive);
+    s.read("descriptor_ns", m.descriptor_ns), s.read("descriptor_bytes", m.descriptor_bytes, 1);
+    s.read("partitions_per_engine", m.partitions_per_engine, 1, 128);
+    s.read("start_ns", m.start_ns), s.read("done_ns", m.done_ns), s.read("issue_ns", m.issue_ns);
+    s.read("dynamic_issue_ns", m.dynamic_issue_ns), s.read("dynamic_descriptor_ns", m.dynamic_descriptor_ns);
+    s.read("transpose_rate", m.transpose_rate, positive), s.read("compute_rate", m.compute_rate, positive);
+    s.read("load_trigger", m.load_trigger), s.read("store_trigger", m.store_trigger), s.finish();
+  }
+  {
+    Section s(reader, "hbm");
+    s.read("gib", d.hbm.gib, positive), s.read("gbps", d.hbm.gbps, positive);
+    s.read("cores_per_domain", d.hbm.cores_per_domain, 1, 64);
+    s.read("cores_active", d.hbm.cores_active, 1, d.hbm.cores_per_domain), s.finish();
+  }
+  {
+    Section s(reader, "throttle");
+    s.read("enabled", d.throttle.enabled), s.read("start_rate", d.throttle.start_rate, 0.01);
+    s.read("ramp_us", d.throttle.ramp_us), s.read("window_us", d.throttle.window_us), s.finish();
+  }
+  {
+    Section s(reader, "chip");
+    s.read("cores", d.chip.cores, 1, 1024), s.read("link_gbps", d.chip.link_gbps);
+    s.read("flops_bf16_tera", d.chip.flops_bf16_tera, positive), s.read("usd_per_hour", d.chip.usd_per_hour);
+    s.finish();
+  }
+  return d;
+}
+
+toml::table parse(std::string_view text, const std::string& source) {
+  try {
+    return toml::parse(text, source);
+  } catch (const toml::parse_error& error) {
+    throw Error(ErrorCode::corrupt, source + ":" + std::to_string(error.source().begin.line) + ": " +
+                                        std::string(error.description()));
+  }
+}
+
+// `over` wins; sections merge key by key, lists and two-column figures are replaced whole.
+void merge(toml::table& into, const toml::table& over, bool sections = true) {
+  for (const auto& [key, node] : over) {
+    toml::node* old = into.get(key.str());
+    if (sections && old != nullptr && old->is_table() && node.is_table())
+      merge(*old->as_table(), *node.as_table(), false);
+    else
+      into.insert_or_assign(key, node);
+  }
+}
+
+toml::table resolve(toml::table table, const std::string& source, int depth = 0) {
+  const toml::node* base = table.get("base");
+  if (base == nullptr) return table;
+  const auto name = base->value<std::string>();
+  if (!name || depth > 4)
+    fail(source + ":" + std::to_string(base->source().begin.line) + ": base must be the name of a built-in device");
+  toml::table whole = resolve(parse(builtin_device_text(*name), *name + ".toml"), *name + ".toml", depth + 1);
+  merge(whole, table);
+  return whole;
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorCode::not_found, "device file '" + path + "' cannot be read");
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+}  // namespace
+
+const char* engine_name(Engine engine) {
+  constexpr std::array<const char*, engine_count> names = {"tensor", "scalar", "vector", "gpsimd", "sync"};
+  return names[static_cast<size_t>(engine)];
+}
+
+std::vector<std::string> builtin_devices() {
+  std::vector<std::string> names;
+  for (const BuiltinDevice& device : builtin_device_files) names.emplace_back(device.name);
+  return names;
+}
+
+std::string_view builtin_device_text(std::string_view name) {
+  std::string known;
+  for (const BuiltinDevice& device : builtin_device_files) {
+    if (name == device.name) return device.text;
+    known += (known.empty() ? "" : ", ") + std::string(device.name);
+  }
+  throw Error(ErrorCode::not_found,
+              "no simulated device '" + std::string(name) + "'; there are " + known + ", or a file ending in .toml");
+}
+
+Description parse_description(std::string_view toml, std::string_view source) {
+  const std::string name(source);
+  return read(resolve(parse(toml, name), name), name);
+}
+
+Description load_description(std::string_view name) {
+  if (!name.ends_with(".toml")) return parse_description(builtin_device_text(name), std::string(name) + ".toml");
+  return parse_description(read_file(std::string(name)), name);
+}
+
+Description with(std::string_view device, const std::vector<std::pair<std::string, double>>& changes) {
+  const bool is_file = device.ends_with(".toml");
+  const std::string source = is_file ? std::string(device) : std::string(device) + ".toml";
+  const std::string text = is_file ? read_file(source) : std::string(builtin_device_text(device));
+  toml::table table = resolve(parse(text, source), source);
+  for (const auto& [key, value] : changes) {
+    const size_t dot = key.find('.');
+    toml::table* section = dot == std::string::npos ? nullptr : table[key.substr(0, dot)].as_table();
+    toml::node* old = section == nullptr ? nullptr : section->get(key.substr(dot + 1));
+    if (old == nullptr) throw Error(ErrorCode::not_found, source + ": there is no key '" + key + "'");
+    if (old->is_boolean())
+      section->insert_or_assign(key.substr(dot + 1), value != 0);
+    else
+      section->insert_or_assign(key.substr(dot + 1), value);
+  }
+  return read(table, source);
+}
+
+}  // namespace heddle::systolic
