@@ -1,5 +1,6 @@
-// Scalar programs: what a pointwise node computes for one element. A straight line of steps over registers; the
-// inputs are the first registers, step i defines register inputs.size() + i. Values in, values out, no branches.
+// Scalar programs: what a pointwise node computes for one element. A straight line of steps over registers;
+// the inputs are the first registers, step i defines register inputs.size() + i. Values in, values out, no
+// branches.
 #pragma once
 
 #include <cstdint>
@@ -15,17 +16,62 @@ namespace heddle {
 
 // Every step. The order is internal: programs cross the device contract by name.
 enum class ScalarOp : uint8_t {
-  constant, cast, select,
+  constant,
+  cast,
+  select,
   // binary, same dtype in and out
-  add, sub, mul, div, pow, min, max, mod, bit_and, bit_or, bit_xor, shift_left, shift_right,
-  logical_and, logical_or, logical_xor,
+  add,
+  sub,
+  mul,
+  div,
+  pow,
+  min,
+  max,
+  mod,
+  bit_and,
+  bit_or,
+  bit_xor,
+  shift_left,
+  shift_right,
+  logical_and,
+  logical_or,
+  logical_xor,
   // comparisons, any dtype in, bool out
-  equal, not_equal, less, less_equal, greater, greater_equal,
+  equal,
+  not_equal,
+  less,
+  less_equal,
+  greater,
+  greater_equal,
   // unary, same dtype in and out (is_nan: bool out)
-  neg, abs, sign, exp, log, sqrt, rsqrt, reciprocal, sin, cos, tanh, erf, floor, ceil, round, square, sigmoid,
-  logical_not, is_nan,
+  neg,
+  abs,
+  sign,
+  exp,
+  log,
+  sqrt,
+  rsqrt,
+  reciprocal,
+  sin,
+  cos,
+  tanh,
+  erf,
+  floor,
+  ceil,
+  round,
+  square,
+  sigmoid,
+  logical_not,
+  is_nan,
   // compound: float in and out, with an expansion into the ones above (expand_compounds)
-  relu, gelu_erf, gelu_tanh, silu, softplus, gelu_erf_grad, gelu_tanh_grad, silu_grad,
+  relu,
+  gelu_erf,
+  gelu_tanh,
+  silu,
+  softplus,
+  gelu_erf_grad,
+  gelu_tanh_grad,
+  silu_grad,
   count_  // not a step
 };
 
@@ -65,7 +111,9 @@ struct ScalarProgram {
   uint32_t cast(uint32_t a, DType dtype);  // a itself when it has that dtype
   uint32_t constant(double value, DType dtype);
 
-  DType dtype(uint32_t reg) const { return reg < inputs.size() ? inputs[reg] : steps[reg - inputs.size()].dtype; }
+  DType dtype(uint32_t reg) const {
+    return reg < inputs.size() ? inputs[reg] : steps[reg - inputs.size()].dtype;
+  }
   uint32_t registers() const { return static_cast<uint32_t>(inputs.size() + steps.size()); }
   bool operator==(const ScalarProgram&) const = default;
 };
@@ -73,8 +121,8 @@ struct ScalarProgram {
 // "(%0: float32, %1: float32) { %2 = mul %0 %1; %3 = gelu_erf %2; return %3 }"
 std::string to_string(const ScalarProgram& program);
 
-// Throws invalid_argument / dtype_mismatch unless registers are defined before use and dtypes fit. For programs
-// that came from outside (plugins, files).
+// Throws invalid_argument / dtype_mismatch unless registers are defined before use and dtypes fit. For
+// programs that came from outside (plugins, files).
 void validate(const ScalarProgram& program);
 
 // The same program without compound steps.
@@ -83,23 +131,26 @@ ScalarProgram expand_compounds(const ScalarProgram& program);
 // The same program without steps nobody reads, equal steps merged, inputs kept.
 ScalarProgram simplify(const ScalarProgram& program);
 
-// Program of producer followed by consumer. wiring[i] says what consumer input i is: an output of producer (>= 0)
-// or -1 for an input of its own. The result's inputs are producer's inputs, then consumer's own ones in order; its
-// outputs are the producer outputs listed in `keep`, then consumer's outputs. A value of a 16-bit or 8-bit float
-// dtype that crosses from producer to consumer is rounded to that dtype as it would be in memory.
+// Program of producer followed by consumer. wiring[i] says what consumer input i is: an output of producer
+// (>= 0) or -1 for an input of its own. The result's inputs are producer's inputs, then consumer's own ones
+// in order; its outputs are the producer outputs listed in `keep`, then consumer's outputs. A value of a
+// 16-bit or 8-bit float dtype that crosses from producer to consumer is rounded to that dtype as it would be
+// in memory.
 ScalarProgram fuse(const ScalarProgram& producer, const ScalarProgram& consumer, std::span<const int> wiring,
                    std::span<const uint32_t> keep);
 
-// Reverse-mode derivative. Inputs of the result: the inputs of `program`, then one output gradient per output.
-// Outputs: the gradient of every input in `wrt` (float ones), in that order.
+// Reverse-mode derivative. Inputs of the result: the inputs of `program`, then one output gradient per
+// output. Outputs: the gradient of every input in `wrt` (float ones), in that order.
 ScalarProgram differentiate(const ScalarProgram& program, std::span<const uint32_t> wrt);
 
-// The oracle: one element in double precision (integers exactly, in 64 bits, wrapping to their width; narrow floats
-// are rounded at casts and outputs only). in/out hold one slot per input/output; `registers` is reused storage.
+// The oracle: one element in double precision (integers exactly, in 64 bits, wrapping to their width; narrow
+// floats are rounded at casts and outputs only). in/out hold one slot per input/output; `registers` is reused
+// storage.
 union ScalarSlot {
   double real;
   int64_t integer;
 };
-void evaluate(const ScalarProgram& program, const ScalarSlot* in, ScalarSlot* out, std::vector<ScalarSlot>& registers);
+void evaluate(const ScalarProgram& program, const ScalarSlot* in, ScalarSlot* out,
+              std::vector<ScalarSlot>& registers);
 
 }  // namespace heddle

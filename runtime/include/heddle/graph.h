@@ -5,8 +5,8 @@
 //   auto w = g.variable("w", heddle::f32, {784, 10}, heddle::init::normal(0.02));
 //   g.output("p", heddle::softmax(heddle::matmul(x, w)));
 //
-// A Graph is a handle: copies name the same graph; clone() makes another. Every call checks dtypes and shapes at
-// once and throws heddle::Error naming the op and the operands. Threads: one at a time per graph.
+// A Graph is a handle: copies name the same graph; clone() makes another. Every call checks dtypes and shapes
+// at once and throws heddle::Error naming the op and the operands. Threads: one at a time per graph.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +34,9 @@ using ValueId = uint32_t;
 using NodeId = uint32_t;
 inline constexpr ValueId no_value = 0xffffffffu;
 
-// One SSA value of a graph: the result of a node, an input, a constant or a variable's contents at the start of a
-// run. A small handle, valid while its Graph lives. A default-made Value is "no value" (a missing optional operand).
+// One SSA value of a graph: the result of a node, an input, a constant or a variable's contents at the start
+// of a run. A small handle, valid while its Graph lives. A default-made Value is "no value" (a missing
+// optional operand).
 class Value {
  public:
   Value() = default;
@@ -61,24 +62,24 @@ struct ValueInfo {
   ValueKind kind = ValueKind::result;
   DType dtype = DType::float32;
   Dims dims;
-  std::string name;          // inputs and variables: unique; results: may be empty
-  NodeId producer = 0;       // result: the node and which of its outputs
+  std::string name;     // inputs and variables: unique; results: may be empty
+  NodeId producer = 0;  // result: the node and which of its outputs
   uint32_t output_index = 0;
-  Tensor constant;           // constant: its contents
-  uint32_t variable = 0;     // variable: index into Graph::variables()
+  Tensor constant;        // constant: its contents
+  uint32_t variable = 0;  // variable: index into Graph::variables()
 };
 
 struct Node {
   const OpSchema* op = nullptr;
-  std::string name;              // "layer0/qkv.matmul"; unique in the graph
-  std::vector<ValueId> inputs;   // no_value for a missing optional operand
+  std::string name;             // "layer0/qkv.matmul"; unique in the graph
+  std::vector<ValueId> inputs;  // no_value for a missing optional operand
   std::vector<ValueId> outputs;
   Attributes attributes;
-  std::string device;            // pin: run on this device only; empty: wherever it is placed
+  std::string device;  // pin: run on this device only; empty: wherever it is placed
 };
 
-// How a variable starts. The draw depends on the variable's name and the seed alone (Philox), so that it is the
-// same on every device and in any order.
+// How a variable starts. The draw depends on the variable's name and the seed alone (Philox), so that it is
+// the same on every device and in any order.
 struct Initializer {
   enum class Kind : uint8_t { constant, normal, uniform, tensor };
   Kind kind = Kind::constant;
@@ -101,7 +102,7 @@ struct VariableInfo {
   DType dtype;
   Shape shape;
   Initializer initializer;
-  ValueId value;               // its contents at the start of a run
+  ValueId value;  // its contents at the start of a run
 };
 
 struct NamedValue {
@@ -126,7 +127,8 @@ class Graph {
   Value scalar(double value, DType dtype = DType::float32);
   // State that outlives runs and is shared, by name, between the sessions that use one `Variables`.
   // Declaring the same name again returns the same Value and throws unless dtype and shape agree.
-  Value variable(const std::string& name, DType dtype, const Shape& shape, const Initializer& initializer = {});
+  Value variable(const std::string& name, DType dtype, const Shape& shape,
+                 const Initializer& initializer = {});
   // All reads of a variable in a run see its value at the start; all updates commit together at the end.
   // One update per variable.
   void update(Value variable, Value value);
@@ -165,8 +167,8 @@ class Graph {
   std::map<std::string, DimRange> dim_names() const;
 
   Graph clone() const;
-  // The same graph with numbers for names. Throws not_found for a name without a number, invalid_argument for a
-  // number outside the name's range.
+  // The same graph with numbers for names. Throws not_found for a name without a number, invalid_argument for
+  // a number outside the name's range.
   Graph bind(const DimBinding& binding) const;
   // Readable text, one node a line.
   std::string to_string() const;

@@ -1,5 +1,5 @@
-// Op schemas: what an op is. kernels/<family>.cpp defines one constant OpSchema per op; users may define their own
-// and pass it to Graph::add. A schema is immutable and lives for ever.
+// Op schemas: what an op is. kernels/<family>.cpp defines one constant OpSchema per op; users may define
+// their own and pass it to Graph::add. A schema is immutable and lives for ever.
 #pragma once
 
 #include <span>
@@ -20,7 +20,11 @@ struct ValueType {
 std::string to_string(const ValueType& type);
 
 struct OperandDoc {
-  enum class Arity : uint8_t { one, optional, variadic };  // variadic: zero or more, only last or counted by `count`
+  enum class Arity : uint8_t {
+    one,
+    optional,
+    variadic
+  };  // variadic: zero or more, only last or counted by `count`
   const char* name;
   const char* doc;
   Arity arity = Arity::one;
@@ -39,8 +43,9 @@ struct InferCall {
   const Attributes& attributes;
 };
 
-// What a gradient rule sees. It adds nodes to `graph` and returns one gradient per input; no value where there is
-// none (integers, masks). Output gradients may be missing when nothing depends on that output, never all of them.
+// What a gradient rule sees. It adds nodes to `graph` and returns one gradient per input; no value where
+// there is none (integers, masks). Output gradients may be missing when nothing depends on that output, never
+// all of them.
 struct GradientCall {
   Graph graph;
   const Node& node;
@@ -49,24 +54,24 @@ struct GradientCall {
   std::span<const Value> output_gradients;
 };
 
-// What a decomposition sees: the node, and its operands as values of `graph`, to which it adds core ops (or smaller
-// composites). Returns one value per output.
+// What a decomposition sees: the node, and its operands as values of `graph`, to which it adds core ops (or
+// smaller composites). Returns one value per output.
 struct DecomposeCall {
   Graph graph;
   const Node& node;
   std::span<const Value> inputs;
 };
 
-// What the oracle sees: dense host tensors; outputs are allocated with the inferred types. Missing operands are
-// undefined tensors. The oracle computes in double and rounds once, at the end.
+// What the oracle sees: dense host tensors; outputs are allocated with the inferred types. Missing operands
+// are undefined tensors. The oracle computes in double and rounds once, at the end.
 struct ReferenceCall {
   const Attributes& attributes;
   std::span<const Tensor> inputs;
   std::span<Tensor> outputs;
 };
 
-// Work of one node with concrete shapes: floating-point operations, and bytes that must cross memory at least once
-// (each operand and result once, unless the rule knows better).
+// Work of one node with concrete shapes: floating-point operations, and bytes that must cross memory at least
+// once (each operand and result once, unless the rule knows better).
 struct Cost {
   double flops = 0;
   double bytes = 0;
@@ -90,9 +95,9 @@ struct Accuracy {
 };
 
 struct OpSchema {
-  const char* name;                  // "softmax"
-  const char* family;                // file and section: "softmax"
-  const char* summary;               // one line with the equation
+  const char* name;     // "softmax"
+  const char* family;   // file and section: "softmax"
+  const char* summary;  // one line with the equation
   std::vector<OperandDoc> inputs;
   std::vector<OperandDoc> outputs;
   std::vector<AttributeDoc> attributes;

@@ -56,11 +56,12 @@ struct DimRange {
 // Named sizes to numbers, for one plan: {"batch", 32}.
 using DimBinding = std::map<std::string, int64_t>;
 
-// One size: a number, a name ("batch"), or a polynomial of them (2*batch*seq + 1), as reshape and concat make.
+// One size: a number, a name ("batch"), or a polynomial of them (2*batch*seq + 1), as reshape and concat
+// make.
 class Dim {
  public:
-  Dim(int64_t number = 0);                     // NOLINT: a number is a Dim
-  Dim(int number) : Dim(int64_t{number}) {}    // NOLINT
+  Dim(int64_t number = 0);                           // NOLINT: a number is a Dim
+  Dim(int number) : Dim(int64_t{number}) {}          // NOLINT
   Dim(const char* name) : Dim(std::string(name)) {}  // NOLINT: a name is a Dim
   // Throws invalid_argument unless the name is [A-Za-z_][A-Za-z0-9_.]*.
   Dim(std::string name, DimRange range = {});  // NOLINT
@@ -83,9 +84,9 @@ class Dim {
   bool operator==(const Dim& other) const;
 
  private:
-  using Names = std::vector<std::string>;           // sorted, repeated for powers
+  using Names = std::vector<std::string>;  // sorted, repeated for powers
   int64_t constant_ = 0;
-  std::map<Names, int64_t> terms_;                  // coefficient per product of names, none of them zero
+  std::map<Names, int64_t> terms_;  // coefficient per product of names, none of them zero
   std::map<std::string, DimRange> ranges_;
 };
 
@@ -104,8 +105,14 @@ class Dims {
   Dim& operator[](int axis) { return dims_[static_cast<size_t>(axis)]; }
   auto begin() const { return dims_.begin(); }
   auto end() const { return dims_.end(); }
-  void push_back(Dim d) { dims_.push_back(std::move(d)); check(); }
-  void insert(int axis, Dim d) { dims_.insert(dims_.begin() + axis, std::move(d)); check(); }
+  void push_back(Dim d) {
+    dims_.push_back(std::move(d));
+    check();
+  }
+  void insert(int axis, Dim d) {
+    dims_.insert(dims_.begin() + axis, std::move(d));
+    check();
+  }
   void erase(int axis) { dims_.erase(dims_.begin() + axis); }
 
   bool is_concrete() const;

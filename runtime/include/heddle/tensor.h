@@ -1,4 +1,5 @@
-// Host tensors: a dtype, a shape, strides, and shared bytes. Copying a Tensor copies the handle, not the bytes.
+// Host tensors: a dtype, a shape, strides, and shared bytes. Copying a Tensor copies the handle, not the
+// bytes.
 #pragma once
 
 #include <cstddef>
@@ -31,7 +32,9 @@ class Tensor {
     return t;
   }
   template <class T>
-  static Tensor of(const std::vector<T>& values, const Shape& shape) { return of(std::span<const T>(values), shape); }
+  static Tensor of(const std::vector<T>& values, const Shape& shape) {
+    return of(std::span<const T>(values), shape);
+  }
   template <class T>
   static Tensor of(std::initializer_list<T> values, const Shape& shape) {
     return of(std::span<const T>(values.begin(), values.size()), shape);
@@ -40,7 +43,8 @@ class Tensor {
   static Tensor scalar(double value, DType dtype = DType::float32);
   // Every element is `value` rounded to `dtype`.
   static Tensor full(double value, DType dtype, const Shape& shape);
-  // A dense view of foreign memory, kept alive by `owner` (which may be null: then the caller keeps it alive).
+  // A dense view of foreign memory, kept alive by `owner` (which may be null: then the caller keeps it
+  // alive).
   static Tensor borrow(void* data, DType dtype, const Shape& shape, std::shared_ptr<void> owner = nullptr);
 
   bool defined() const { return data_ != nullptr; }
@@ -72,15 +76,15 @@ class Tensor {
   void set(int64_t flat, double value);
 
   // Views; no bytes move. Each throws invalid_argument / shape_mismatch naming the offending axis.
-  Tensor reshape(const Shape& shape) const;                 // needs contiguity
-  Tensor transpose(std::span<const int64_t> order) const;   // axis i of the result is axis order[i] of this
+  Tensor reshape(const Shape& shape) const;                // needs contiguity
+  Tensor transpose(std::span<const int64_t> order) const;  // axis i of the result is axis order[i] of this
   Tensor slice(int axis, int64_t begin, int64_t end, int64_t step = 1) const;  // step > 0
-  Tensor broadcast(const Shape& shape) const;               // NumPy rules, stride 0 on stretched axes
+  Tensor broadcast(const Shape& shape) const;  // NumPy rules, stride 0 on stretched axes
 
   // Copies.
-  Tensor contiguous() const;      // this, when already dense; else a dense copy
-  Tensor clone() const;           // always a dense copy
-  Tensor to(DType dtype) const;   // dense, each element converted as the `convert` op does
+  Tensor contiguous() const;     // this, when already dense; else a dense copy
+  Tensor clone() const;          // always a dense copy
+  Tensor to(DType dtype) const;  // dense, each element converted as the `convert` op does
 
  private:
   void expect_values(DType dtype) const;
