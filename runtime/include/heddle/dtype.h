@@ -65,8 +65,9 @@ const char* dtype_name(DType d);
 // Accepts the long names and the short ones ("f32", "bf16", "i64"); nullopt for anything else.
 std::optional<DType> parse_dtype(std::string_view name);
 
-// Relative distance between 1 and the next representable number over two (unit roundoff), 0 for integers:
-// float64 2^-53, float32 2^-24, bfloat16 2^-8 (round to nearest even with 8 significand bits: 2^-9 * 2), ...
+// Half the distance between 1 and the next representable number: the largest relative error of one rounding.
+// 2^-p for p significand bits (float64 2^-53, float32 2^-24, float16 2^-11, bfloat16 2^-8), 0 for integers
+// and bool.
 double unit_roundoff(DType d);
 
 // Storage types. Conversions round to nearest even; overflow gives infinity (e4m3: NaN, it has no infinity);
