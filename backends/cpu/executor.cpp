@@ -64,7 +64,7 @@ uint64_t Executor::submit(Job job, void* argument) {
 }
 
 void Executor::wait(uint64_t tick) {
-  if (spin(caller_spin, [&] { return poll(tick); })) return;
+  if (spin(caller_spin, [&] { return reached(tick); })) return;
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   for (uint64_t done; (done = done_.load(std::memory_order_seq_cst)) < tick;) done_.wait(done);
   sleepers_.fetch_sub(1, std::memory_order_relaxed);

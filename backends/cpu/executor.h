@@ -11,11 +11,11 @@ namespace heddle::cpu {
 // The thread from which every parallel loop of a device starts (libgomp keeps one pool of workers per
 // starting thread). Jobs run one after another in the order of their ticks.
 //
-// Threads: submit, wait and poll may be called from any thread but the executor's own. None of them
+// Threads: submit, wait and reached may be called from any thread but the executor's own. None of them
 // allocates.
 class Executor {
  public:
-  using Job = void (*)(void* argument) noexcept;
+  using Job = void (*)(void* argument);  // must not throw
 
   Executor();
   // Finishes the jobs submitted so far, then joins the thread.
@@ -32,7 +32,7 @@ class Executor {
   void wait(uint64_t tick);
 
   // Whether wait(tick) would return at once.
-  bool poll(uint64_t tick) const { return done_.load(std::memory_order_acquire) >= tick; }
+  bool reached(uint64_t tick) const { return done_.load(std::memory_order_acquire) >= tick; }
 
   static constexpr uint64_t capacity = 256;
 

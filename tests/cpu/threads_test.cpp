@@ -58,7 +58,7 @@ TEST_CASE("the executor runs jobs in order, awake or asleep", "[cpu][executor]")
   uint64_t tick = 0;
   for (Item& item : items) {
     tick = executor.submit(
-        [](void* p) noexcept {
+        [](void* p) {
           auto* it = static_cast<Item*>(p);
           it->log->seen.push_back(it->value);
         },
@@ -67,7 +67,7 @@ TEST_CASE("the executor runs jobs in order, awake or asleep", "[cpu][executor]")
       std::this_thread::sleep_for(std::chrono::milliseconds(2));  // let it fall asleep
   }
   executor.wait(tick);
-  CHECK(executor.poll(tick));
+  CHECK(executor.reached(tick));
   REQUIRE(log.seen.size() == 1000);
   for (int i = 0; i < 1000; ++i) REQUIRE(log.seen[static_cast<size_t>(i)] == i);
 }
@@ -80,7 +80,7 @@ TEST_CASE("several threads may submit to one executor", "[cpu][executor]") {
     for (int t = 0; t < 4; ++t)
       callers.emplace_back([&] {
         for (int i = 0; i < 2000; ++i) {
-          const uint64_t tick = executor.submit([](void* p) noexcept { ++*static_cast<int*>(p); }, &count);
+          const uint64_t tick = executor.submit([](void* p) { ++*static_cast<int*>(p); }, &count);
           if (i % 7 == 0) executor.wait(tick);
         }
       });
@@ -91,11 +91,11 @@ TEST_CASE("several threads may submit to one executor", "[cpu][executor]") {
 
 TEST_CASE("a waiting caller sleeps through a long job", "[cpu][executor]") {
   Executor executor;
-  const uint64_t tick = executor.submit(
-      [](void*) noexcept { std::this_thread::sleep_for(std::chrono::milliseconds(30)); }, nullptr);
-  CHECK_FALSE(executor.poll(tick));
+  const uint64_t tick =
+      executor.submit([](void*) { std::this_thread::sleep_for(std::chrono::milliseconds(30)); }, nullptr);
+  CHECK_FALSE(executor.reached(tick));
   executor.wait(tick);
-  CHECK(executor.poll(tick));
+  CHECK(executor.reached(tick));
 }
 
 TEST_CASE("a hot round trip through the executor", "[cpu][executor][.benchmark]") {
@@ -103,7 +103,7 @@ TEST_CASE("a hot round trip through the executor", "[cpu][executor][.benchmark]"
   std::vector<double> ns;
   for (int i = 0; i < 20000; ++i) {
     const auto begin = std::chrono::steady_clock::now();
-    executor.wait(executor.submit([](void*) noexcept {}, nullptr));
+    executor.wait(executor.submit([](void*) {}, nullptr));
     ns.push_back(std::chrono::duration<double, std::nano>(std::chrono::steady_clock::now() - begin).count());
   }
   std::nth_element(ns.begin(), ns.begin() + 10000, ns.end());
