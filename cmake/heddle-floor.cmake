@@ -31,6 +31,10 @@ endif()
 function(heddle_floor name folder)
   cmake_parse_arguments(arg "" "" "DEPENDS;LIBRARIES" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${folder}/*.cpp)
+  if(NOT sources)  # an object library needs a source, and an empty floor should not stop the build
+    set(sources ${CMAKE_CURRENT_BINARY_DIR}/${name}_is_empty.cpp)
+    file(CONFIGURE OUTPUT ${sources} CONTENT "// No sources in this floor yet.\n" @ONLY)
+  endif()
   add_library(heddle_${name} OBJECT ${sources})
   target_include_directories(heddle_${name} PUBLIC
     ${PROJECT_SOURCE_DIR}/runtime/include ${PROJECT_SOURCE_DIR}/runtime ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/backends)

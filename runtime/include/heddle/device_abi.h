@@ -1,21 +1,22 @@
 /* device_abi.h: the entire contract between Heddle and a device. C11, self-contained.
  *
- * A shared library exports one function, heddle_plugin_v1, and is a Heddle backend. The in-tree backends use the
- * same functions. The runtime owns the graph, autodiff, lowering, placement and fallback; a device owns bytes and
- * programs. Authors in C++ will like backend.h, a header-only kit over this file.
+ * A shared library exports one function, heddle_plugin_v1, and is a Heddle backend. The in-tree backends use
+ * the same functions. The runtime owns the graph, autodiff, lowering, placement and fallback; a device owns
+ * bytes and programs. Authors in C++ will like backend.h, a header-only kit over this file.
  *
  * Rules
- * - Nothing throws or longjmps across this interface, and no input makes it abort: functions that can fail return
- *   HD_OK (0) or an hd_code and fill hd_status.text with one sentence (what, where, what to do).
- * - Memory allocated on one side is freed on that side. Pointers passed in are borrowed for the call unless the
- *   function says otherwise. Strings are NUL-terminated UTF-8.
- * - Versions: structs that can grow begin with `size`, set by whoever fills them; bytes past `size` read as zero;
- *   fields are only ever appended. They are passed by pointer, and arrays of them are arrays of pointers, so a reader
- *   with an older idea of the size steps correctly. Structs marked FROZEN never change. Enumerators are never
- *   renumbered; ops, attributes and extensions are named by string. A different HD_ABI_MAJOR is refused.
+ * - Nothing throws or longjmps across this interface, and no input makes it abort: functions that can fail
+ * return HD_OK (0) or an hd_code and fill hd_status.text with one sentence (what, where, what to do).
+ * - Memory allocated on one side is freed on that side. Pointers passed in are borrowed for the call unless
+ * the function says otherwise. Strings are NUL-terminated UTF-8.
+ * - Versions: structs that can grow begin with `size`, set by whoever fills them; bytes past `size` read as
+ * zero; fields are only ever appended. They are passed by pointer, and arrays of them are arrays of pointers,
+ * so a reader with an older idea of the size steps correctly. Structs marked FROZEN never change. Enumerators
+ * are never renumbered; ops, attributes and extensions are named by string. A different HD_ABI_MAJOR is
+ * refused.
  * - Values are dense and row-major. Strided views never cross.
- * - Threads: `offer`, `compile`, `describe`, `bind` may be called from any thread, several at once. Calls on one
- *   stream, and launches of one binding, are made one at a time. Everything else is stated at its function.
+ * - Threads: `offer`, `compile`, `describe`, `bind` may be called from any thread, several at once. Calls on
+ * one stream, and launches of one binding, are made one at a time. Everything else is stated at its function.
  * - A library is never unloaded; `close` ends a device. */
 #ifndef HEDDLE_DEVICE_ABI_H
 #define HEDDLE_DEVICE_ABI_H
@@ -37,7 +38,8 @@
 extern "C" {
 #endif
 
-/* ---- codes --------------------------------------------------------------------------------------------------- */
+/* ---- codes
+ * --------------------------------------------------------------------------------------------------- */
 
 typedef enum hd_code {
   HD_OK = 0,
@@ -73,9 +75,9 @@ typedef enum hd_dtype {
   HD_DTYPE_BOOL = 15
 } hd_dtype;
 
-/* What a value of a partition is. Inputs, variables and outputs are bound to spans; constants may be read at compile
- * time and are bound too; intermediates belong to the program (they live in its scratch or on chip). A value listed
- * as variable may also be an output's in-place partner. */
+/* What a value of a partition is. Inputs, variables and outputs are bound to spans; constants may be read at
+ * compile time and are bound too; intermediates belong to the program (they live in its scratch or on chip).
+ * A value listed as variable may also be an output's in-place partner. */
 typedef enum hd_value_kind {
   HD_VALUE_INPUT = 1,
   HD_VALUE_OUTPUT = 2,
@@ -85,12 +87,12 @@ typedef enum hd_value_kind {
 } hd_value_kind;
 
 typedef enum hd_attr_kind {
-  HD_ATTR_INT = 1,     /* ints[0]; booleans are 0 or 1, dtypes are hd_dtype */
-  HD_ATTR_FLOAT = 2,   /* floats[0] */
-  HD_ATTR_STRING = 3,  /* text */
-  HD_ATTR_INTS = 4,    /* ints[0..n) */
-  HD_ATTR_FLOATS = 5,  /* floats[0..n) */
-  HD_ATTR_GRAPH = 6    /* graph: the scalar program of a pointwise node; all its values have rank 0 */
+  HD_ATTR_INT = 1,    /* ints[0]; booleans are 0 or 1, dtypes are hd_dtype */
+  HD_ATTR_FLOAT = 2,  /* floats[0] */
+  HD_ATTR_STRING = 3, /* text */
+  HD_ATTR_INTS = 4,   /* ints[0..n) */
+  HD_ATTR_FLOATS = 5, /* floats[0..n) */
+  HD_ATTR_GRAPH = 6   /* graph: the scalar program of a pointwise node; all its values have rank 0 */
 } hd_attr_kind;
 
 typedef enum hd_verdict {
@@ -100,10 +102,12 @@ typedef enum hd_verdict {
 
 typedef enum hd_clock {
   HD_CLOCK_WALL = 1,
-  HD_CLOCK_SIMULATED = 2 /* the device computes real numbers but its time is a model's; never added to wall time */
+  HD_CLOCK_SIMULATED =
+      2 /* the device computes real numbers but its time is a model's; never added to wall time */
 } hd_clock;
 
-/* ---- data ---------------------------------------------------------------------------------------------------- */
+/* ---- data
+ * ---------------------------------------------------------------------------------------------------- */
 
 typedef struct hd_device hd_device;   /* one opened device; the backend's own type */
 typedef struct hd_buffer hd_buffer;   /* device memory */
@@ -186,17 +190,17 @@ struct hd_graph {
   const hd_node* const* node;
   uint32_t n_node;
   uint32_t n_update;
-  const hd_pair* update;   /* (variable, output): the output's bytes become the variable's after the run */
-  const uint32_t* input;   /* scalar programs: the order of their inputs ... */
-  const uint32_t* output;  /* ... and outputs, as value indices; partitions: every value bound as output */
+  const hd_pair* update;  /* (variable, output): the output's bytes become the variable's after the run */
+  const uint32_t* input;  /* scalar programs: the order of their inputs ... */
+  const uint32_t* output; /* ... and outputs, as value indices; partitions: every value bound as output */
   uint32_t n_input;
   uint32_t n_output;
 };
 
 typedef struct hd_offer {
   uint32_t size;
-  int32_t verdict;   /* hd_verdict */
-  char reason[248];  /* why not: "needs float32, got float64"; what the user can change, if anything */
+  int32_t verdict;  /* hd_verdict */
+  char reason[248]; /* why not: "needs float32, got float64"; what the user can change, if anything */
 } hd_offer;
 
 typedef struct hd_program_info {
@@ -204,10 +208,13 @@ typedef struct hd_program_info {
   uint32_t n_in_place;
   uint64_t scratch_bytes; /* the runtime binds a scratch span of this size as the last span */
   uint64_t scratch_align;
-  const hd_pair* in_place;   /* (output, input) value indices whose spans may be the same memory */
-  const char* const* kernel; /* per node, what runs it: "cpu.matmul.onednn"; "" for a node fused into another */
+  const hd_pair* in_place; /* (output, input) value indices whose spans may be the same memory */
+  const char* const*
+      kernel; /* per node, what runs it: "cpu.matmul.onednn"; "" for a node fused into another */
   uint32_t n_kernel;
-  uint32_t inline_launch;    /* 1: launch runs on the calling thread and is complete when it returns */
+  uint32_t inline_launch; /* 1: launch runs on the calling thread and is complete when it returns */
+  uint64_t
+      scratch_lower_bound; /* the most bytes of intermediates alive at once: no scratch plan can be smaller */
 } hd_program_info;
 
 typedef enum hd_info_flags {
@@ -216,16 +223,17 @@ typedef enum hd_info_flags {
 
 typedef struct hd_info {
   uint32_t size;
-  uint32_t clock;           /* hd_clock */
-  const char* name;         /* "cpu" */
-  const char* description;  /* one line for people: "AMD EPYC, 2 threads, AVX-512" */
-  uint64_t memory_bytes;    /* of the device; 0: unknown */
-  uint64_t alignment;       /* of spans, a power of two */
-  uint64_t dtypes;          /* bit 1 << hd_dtype for each the device stores */
-  uint64_t flags;           /* hd_info_flags */
+  uint32_t clock;          /* hd_clock */
+  const char* name;        /* "cpu" */
+  const char* description; /* one line for people: "AMD EPYC, 2 threads, AVX-512" */
+  uint64_t memory_bytes;   /* of the device; 0: unknown */
+  uint64_t alignment;      /* of spans, a power of two */
+  uint64_t dtypes;         /* bit 1 << hd_dtype for each the device stores */
+  uint64_t flags;          /* hd_info_flags */
 } hd_info;
 
-/* Services the host lends to a device from `open` to the end of the process. Any may be called from any thread. */
+/* Services the host lends to a device from `open` to the end of the process. Any may be called from any
+ * thread. */
 typedef struct hd_host {
   uint32_t size;
   uint32_t abi_major;
@@ -234,7 +242,8 @@ typedef struct hd_host {
   uint64_t (*clock_ns)(void);                   /* monotonic wall clock */
 } hd_host;
 
-/* ---- the device ---------------------------------------------------------------------------------------------- */
+/* ---- the device
+ * ---------------------------------------------------------------------------------------------- */
 
 typedef struct hd_device_vtable {
   uint32_t size;
@@ -242,8 +251,9 @@ typedef struct hd_device_vtable {
   /* Facts about the device. The strings live as long as the device. Does not block. */
   void (*info)(hd_device*, hd_info* info);
 
-  /* `bytes` of device memory at hd_info.alignment; uninitialised. Bytes 0 is allowed and gives a valid buffer. May
-   * block. HD_ERROR_OUT_OF_MEMORY with requested, used and total bytes in the text. Any thread. */
+  /* `bytes` of device memory at hd_info.alignment; uninitialised. Bytes 0 is allowed and gives a valid
+   * buffer. May block. HD_ERROR_OUT_OF_MEMORY with requested, used and total bytes in the text. Any thread.
+   */
   int32_t (*alloc)(hd_device*, uint64_t bytes, hd_buffer** out, hd_status*);
 
   /* No launched work may still use the buffer. NULL does nothing. Any thread. */
@@ -253,28 +263,32 @@ typedef struct hd_device_vtable {
   int32_t (*stream)(hd_device*, hd_stream** out, hd_status*);
   void (*release_stream)(hd_device*, hd_stream*);
 
-  /* Enqueues a copy of equal-sized spans, either of which may be host memory; host memory must stay valid until
-   * `*tick` is reached. A tick is a number per stream that only grows; a synchronous device returns it reached. */
+  /* Enqueues a copy of equal-sized spans, either of which may be host memory; host memory must stay valid
+   * until
+   * `*tick` is reached. A tick is a number per stream that only grows; a synchronous device returns it
+   * reached. */
   int32_t (*copy)(hd_device*, hd_stream*, hd_span dst, hd_span src, uint64_t* tick, hd_status*);
 
-  /* Whether the device can run node `node` of `graph`, with the shapes and dtypes given. Pure, cheap, and a promise:
-   * an offered node compiles in any partition. Never blocks. Any thread. */
+  /* Whether the device can run node `node` of `graph`, with the shapes and dtypes given. Pure, cheap, and a
+   * promise: an offered node compiles in any partition. Never blocks. Any thread. */
   int32_t (*offer)(hd_device*, const hd_graph* graph, uint32_t node, hd_offer* offer);
 
-  /* Compiles a partition whose every node was offered. Nothing of `graph` may be kept after the call. May block. */
+  /* Compiles a partition whose every node was offered. Nothing of `graph` may be kept after the call. May
+   * block. */
   int32_t (*compile)(hd_device*, const hd_graph* graph, hd_program** out, hd_status*);
   void (*release_program)(hd_device*, hd_program*);
 
   /* What the runtime must know to plan memory; the arrays live as long as the program. */
   void (*describe)(hd_device*, hd_program*, hd_program_info* info);
 
-  /* Spans for every value of the partition (index = value index; intermediates zero), then the scratch span: n =
-   * n_value + 1. Spans are copied; the memory must outlive the binding. A program may have several bindings. */
+  /* Spans for every value of the partition (index = value index; intermediates zero), then the scratch span:
+   * n = n_value + 1. Spans are copied; the memory must outlive the binding. A program may have several
+   * bindings. */
   int32_t (*bind)(hd_device*, hd_program*, const hd_span* span, uint32_t n, hd_binding** out, hd_status*);
   void (*release_binding)(hd_device*, hd_binding*);
 
-  /* Replaces the span of one value by another of the same size. Required with HD_INFO_HOST_MEMORY, else may be NULL.
-   * Not while the binding runs. Does not allocate. */
+  /* Replaces the span of one value by another of the same size. Required with HD_INFO_HOST_MEMORY, else may
+   * be NULL. Not while the binding runs. Does not allocate. */
   int32_t (*rebind)(hd_device*, hd_binding*, uint32_t value, hd_span span, hd_status*);
 
   /* Enqueues one run. Does not allocate. Errors found later surface in `wait`. */
@@ -293,7 +307,8 @@ typedef struct hd_device_vtable {
   const void* (*extension)(hd_device*, const char* name);
 } hd_device_vtable;
 
-/* ---- extensions ---------------------------------------------------------------------------------------------- */
+/* ---- extensions
+ * ---------------------------------------------------------------------------------------------- */
 
 /* "heddle.simulated.v1": figures of a device whose clock is simulated. */
 typedef struct hd_simulated_v1 {
@@ -309,7 +324,8 @@ typedef struct hd_simulated_v1 {
 } hd_simulated_v1;
 #define HD_EXTENSION_SIMULATED "heddle.simulated.v1"
 
-/* "heddle.spans.v1": wall-clock spans per kernel of a launch, for tracing. `on` makes later launches record. */
+/* "heddle.spans.v1": wall-clock spans per kernel of a launch, for tracing. `on` makes later launches record.
+ */
 typedef struct hd_span_record {
   uint32_t size;
   uint32_t node; /* index in the partition */
@@ -334,15 +350,18 @@ typedef struct hd_trim_v1 {
 } hd_trim_v1;
 #define HD_EXTENSION_TRIM "heddle.trim.v1"
 
-/* ---- the plugin ---------------------------------------------------------------------------------------------- */
+/* ---- the plugin
+ * ---------------------------------------------------------------------------------------------- */
 
 typedef struct hd_plugin {
   uint32_t size;
-  uint32_t abi_major; /* HD_ABI_MAJOR it was built with; another major is refused with both numbers in the text */
+  uint32_t
+      abi_major; /* HD_ABI_MAJOR it was built with; another major is refused with both numbers in the text */
   uint32_t abi_minor;
   const char* name;    /* of the backend: "toy" */
   const char* version; /* of the backend: "0.1" */
-  /* The device names this backend offers: name(0) .. name(count-1); each is what a user passes to --device. */
+  /* The device names this backend offers: name(0) .. name(count-1); each is what a user passes to --device.
+   */
   uint32_t (*count)(void);
   const char* (*device_name)(uint32_t index);
   /* Opens device `index`. `options` is what followed the colon in "name:options", or "". Unknown options are

@@ -1,8 +1,11 @@
-// Host tensors: a dtype, a shape, strides, and shared bytes. Copying a Tensor copies the handle, not the bytes.
+// Host tensors: a dtype, a shape, strides, and shared bytes. Copying a Tensor copies the handle, not the
+// bytes.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <span>
 #include <string>
@@ -18,7 +21,7 @@ namespace heddle {
 // Threads: const calls are safe together; the bytes are the caller's to guard.
 class Tensor {
  public:
-  // No tensor: defined() is false; every other accessor may only be called when defined.
+  // No tensor: defined() is false, and views, copies, values, at and set throw invalid_argument.
   Tensor() = default;
   // Dense row-major, zero-filled, 64-byte aligned. Throws out_of_memory, invalid_argument (size overflow).
   Tensor(DType dtype, const Shape& shape);
@@ -31,7 +34,9 @@ class Tensor {
     return t;
   }
   template <class T>
-  static Tensor of(const std::vector<T>& values, const Shape& shape) { return of(std::span<const T>(values), shape); }
+  static Tensor of(const std::vector<T>& values, const Shape& shape) {
+    return of(std::span<const T>(values), shape);
+  }
   template <class T>
   static Tensor of(std::initializer_list<T> values, const Shape& shape) {
     return of(std::span<const T>(values.begin(), values.size()), shape);
@@ -40,9 +45,12 @@ class Tensor {
   static Tensor scalar(double value, DType dtype = DType::float32);
   // Every element is `value` rounded to `dtype`.
   static Tensor full(double value, DType dtype, const Shape& shape);
-  // A dense view of foreign memory, kept alive by `owner` (which may be null: then the caller keeps it alive).
+  // A dense view of foreign memory, kept alive by `owner` (which may be null: then the caller keeps it
+  // alive). Throws invalid_argument for null memory (unless there are no elements) and memory not aligned to
+  // size_of(dtype).
   static Tensor borrow(void* data, DType dtype, const Shape& shape, std::shared_ptr<void> owner = nullptr);
 
+  // True also for a tensor without elements.
   bool defined() const { return data_ != nullptr; }
   DType dtype() const { return dtype_; }
   const Shape& shape() const { return shape_; }
@@ -67,23 +75,30 @@ class Tensor {
     expect_values(dtype_of<T>);
     return {static_cast<const T*>(static_cast<const void*>(data_)), static_cast<size_t>(elements())};
   }
-  // Element `flat` in row-major order of the logical shape, as a double (64-bit integers may round).
+  // Element `flat` in row-major order of the logical shape, as a double (64-bit integers may round); set()
+  // rounds to the dtype as `convert` does. Throws invalid_argument outside the shape.
   double at(int64_t flat) const;
   void set(int64_t flat, double value);
 
-  // Views; no bytes move. Each throws invalid_argument / shape_mismatch naming the offending axis.
-  Tensor reshape(const Shape& shape) const;                 // needs contiguity
-  Tensor transpose(std::span<const int64_t> order) const;   // axis i of the result is axis order[i] of this
+  // Views; no bytes move. Each throws invalid_argument / shape_mismatch naming the offending axis. `axis`
+  // counts from the end when negative; slice needs 0 <= begin <= end <= size.
+  Tensor reshape(const Shape& shape) const;                // needs contiguity
+  Tensor transpose(std::span<const int64_t> order) const;  // axis i of the result is axis order[i] of this
   Tensor slice(int axis, int64_t begin, int64_t end, int64_t step = 1) const;  // step > 0
-  Tensor broadcast(const Shape& shape) const;               // NumPy rules, stride 0 on stretched axes
+  Tensor broadcast(const Shape& shape) const;  // NumPy rules, stride 0 on stretched axes
 
   // Copies.
-  Tensor contiguous() const;      // this, when already dense; else a dense copy
-  Tensor clone() const;           // always a dense copy
-  Tensor to(DType dtype) const;   // dense, each element converted as the `convert` op does
+  Tensor contiguous() const;  // this, when already dense; else a dense copy
+  Tensor clone() const;       // always a dense copy
+  // Dense, each element converted as the `convert` op does: float to integer truncates toward zero,
+  // saturates, and takes NaN to 0; to bool is x != 0; to a float rounds once to nearest even; integer to
+  // integer keeps the low bits.
+  Tensor to(DType dtype) const;
 
  private:
+  void expect_defined(const char* what) const;
   void expect_values(DType dtype) const;
+  void expect_element(int64_t flat) const;
   void assign(const void* from, size_t bytes);
 
   DType dtype_ = DType::float32;

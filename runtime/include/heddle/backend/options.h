@@ -1,0 +1,63 @@
+// Device options: what follows the colon in "cpu:threads=1".
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <initializer_list>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "heddle/backend/failure.h"
+
+namespace heddle::backend {
+
+// What follows the colon in "cpu:threads=1,numerics=off": comma-separated key=value; a lone word is the key
+// "".
+class Options {
+ public:
+  explicit Options(std::string_view text) {
+    while (!text.empty()) {
+      const size_t comma = text.find(',');
+      const std::string_view item = text.substr(0, comma);
+      const size_t equals = item.find('=');
+      if (equals == std::string_view::npos)
+        entries_.emplace("", item);
+      else
+        entries_.emplace(item.substr(0, equals), item.substr(equals + 1));
+      text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
+    }
+  }
+  std::string get(const std::string& key, const std::string& fallback) const {
+    const auto it = entries_.find(key);
+    return it == entries_.end() ? fallback : it->second;
+  }
+  int64_t integer(const std::string& key, int64_t fallback, int64_t low, int64_t high) const {
+    const auto it = entries_.find(key);
+    if (it == entries_.end()) return fallback;
+    char* end = nullptr;
+    const long long v = std::strtoll(it->second.c_str(), &end, 10);
+    if (it->second.empty() || *end != 0 || v < low || v > high)
+      throw Failure(HD_ERROR_INVALID_ARGUMENT, "option " + key + "=" + it->second +
+                                                   " is not a whole number from " + std::to_string(low) +
+                                                   " to " + std::to_string(high));
+    return v;
+  }
+  // Throws unless every given key is one of `known`.
+  void expect(std::initializer_list<const char*> known) const {
+    for (const auto& [key, value] : entries_) {
+      if (std::any_of(known.begin(), known.end(), [&k = key](const char* x) { return k == x; })) continue;
+      std::string list;
+      for (const char* k : known) list += std::string(list.empty() ? "" : ", ") + (*k ? k : "FILE");
+      throw Failure(HD_ERROR_INVALID_ARGUMENT, "unknown option '" + (key.empty() ? value : key) +
+                                                   "'; the device takes " + (list.empty() ? "none" : list));
+    }
+  }
+  void expect_none() const { expect({}); }
+
+ private:
+  std::multimap<std::string, std::string> entries_;
+};
+
+}  // namespace heddle::backend
