@@ -7,8 +7,11 @@ namespace {
 
 // "[128, 512] float32"
 std::string region_text(const Hbm& hbm) {
-  std::string text = "[";
-  for (int i = 0; i < hbm.rank(); ++i) text += (i == 0 ? "" : ", ") + std::to_string(hbm.size(i));
+  std::string text("[");
+  for (int i = 0; i < hbm.rank(); ++i) {
+    if (i > 0) text += ", ";
+    text += std::to_string(hbm.size(i));
+  }
   return text + "] " + dtype_name(hbm.dtype());
 }
 

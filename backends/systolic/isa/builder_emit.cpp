@@ -16,9 +16,12 @@ ByteRange byte_range(const View& view) {
 }
 
 std::string shape_text(const View& view) {
-  std::string text = "[" + std::to_string(view.partition_start) + ":" +
-                     std::to_string(view.partition_start + view.partitions) + ",";
-  for (size_t i = 0; i < view.rank; ++i) text += (i == 0 ? " " : "x") + std::to_string(view.size[i]);
+  std::string text("[");
+  text += std::to_string(view.partition_start) + ":" + std::to_string(view.partition_start + view.partitions) + ",";
+  for (size_t i = 0; i < view.rank; ++i) {
+    text += i == 0 ? ' ' : 'x';
+    text += std::to_string(view.size[i]);
+  }
   return text + "] " + dtype_name(view.dtype);
 }
 

@@ -20,7 +20,10 @@ std::string operand(const Stream& stream, const View& view) {
 
 std::string operand(const Stream& stream, const Region& region) {
   std::string text = stream.values[region.value].name + "[";
-  for (size_t i = 0; i < region.rank; ++i) text += (i == 0 ? "" : "x") + std::to_string(region.size[i]);
+  for (size_t i = 0; i < region.rank; ++i) {
+    if (i > 0) text += 'x';
+    text += std::to_string(region.size[i]);
+  }
   return text + " at " + std::to_string(region.offset) + (region.dynamic ? "+index] " : "] ") + dtype_name(region.dtype);
 }
 
@@ -31,7 +34,9 @@ std::string step(const Stream& stream, const Instruction& i, AluOp op, Role role
   const std::string value = view != nullptr ? operand(stream, *view)
                             : i.integer     ? std::to_string(std::bit_cast<int32_t>(immediate))
                                             : number(immediate);
-  return std::string(" ") + alu_op_name(op) + " " + value;
+  std::string text(" ");
+  text += alu_op_name(op);
+  return text + ' ' + value;
 }
 
 }  // namespace
