@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 
 #include "heddle/error.h"
 #include "heddle/shape.h"
@@ -157,9 +158,11 @@ Dim operator*(const Dim& a, const Dim& b) {
 }
 
 std::optional<Dim> Dim::divide(const Dim& a, const Dim& b) {
-  if (b.terms_.size() + (b.constant_ != 0 ? 1 : 0) != 1) return std::nullopt;  // zero, or several terms
-  const Names factors = b.terms_.empty() ? Names{} : b.terms_.begin()->first;
-  const int64_t divisor = b.terms_.empty() ? b.constant_ : b.terms_.begin()->second;
+  if (b.terms_.size() > 1 || (b.constant_ != 0 && !b.terms_.empty())) return std::nullopt;  // several terms
+  Names factors;
+  int64_t divisor = b.constant_;
+  if (!b.terms_.empty()) std::tie(factors, divisor) = *b.terms_.begin();
+  if (divisor == 0) return std::nullopt;
   const auto divides = [&](int64_t x) {
     return divisor == -1 ? x != std::numeric_limits<int64_t>::min() : x % divisor == 0;
   };

@@ -92,7 +92,7 @@ struct ScalarStep {
   ScalarOp op;
   DType dtype;                      // of the result
   uint32_t operand[3] = {0, 0, 0};  // registers; select: condition, when true, when false
-  double value = 0;                 // constant of a float dtype or bool
+  double value = 0;                 // constant of a float dtype (already rounded to it) or bool
   int64_t integer = 0;              // constant of an integer dtype (uint64: the same bits)
   bool operator==(const ScalarStep&) const = default;
 };
@@ -130,6 +130,9 @@ ScalarProgram expand_compounds(const ScalarProgram& program);
 
 // The same program without steps nobody reads, equal steps merged, inputs kept.
 ScalarProgram simplify(const ScalarProgram& program);
+
+// Removes the inputs nobody reads and returns the numbers of those that stay.
+std::vector<uint32_t> drop_unread_inputs(ScalarProgram& program);
 
 // Program of producer followed by consumer. wiring[i] says what consumer input i is: an output of producer
 // (>= 0) or -1 for an input of its own. The result's inputs are producer's inputs, then consumer's own ones

@@ -47,6 +47,7 @@ class Attributes {
   void set(std::string_view name, AttributeValue value);
   void erase(std::string_view name);
   const std::vector<Entry>& entries() const { return entries_; }
+  // Same names and values in any order; programs are equal when their steps are.
   bool operator==(const Attributes& other) const;
 
  private:
