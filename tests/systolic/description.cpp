@@ -73,7 +73,7 @@ TEST_CASE("wrong device files name file, line and key") {
                load("base = \"trn1\"\npe.latency = {documented = 1, measured = 1}\n"));
   expect_error(ErrorCode::invalid_argument, "must be act, dve, gpsimd or sp",
                load("base = \"trn1\"\ndma.load_trigger = \"pe\"\n"));
-  expect_error(ErrorCode::not_found, "base", [&] { parse_description("base = \"trn7\"\n", "mine.toml"); });
+  expect_error(ErrorCode::invalid_argument, "mine.toml:1: base", [&] { parse_description("base = \"trn7\"\n", "mine.toml"); });
   expect_error(ErrorCode::invalid_argument, "section [pe] is missing",
                load("name = \"a\"\ncore = \"b\"\n"));
   expect_error(ErrorCode::not_found, "no key 'pe.speed'", [] { with("trn1", {{"pe.speed", 1}}); });

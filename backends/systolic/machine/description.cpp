@@ -17,19 +17,34 @@ namespace {
 
 [[noreturn]] void fail(const std::string& text) { throw Error(ErrorCode::invalid_argument, text); }
 
-// Reads one device file strictly: every key must be known, present and of the right type.
+// One file of a chain: a device file, then the base it names, and so on. A key is looked up in this order.
+struct Layer {
+  toml::table table;
+  std::string source;
+
+  std::string at(const toml::node& node) const {
+    const auto line = node.source().begin.line;
+    return line == 0 ? source + ": " : source + ":" + std::to_string(line) + ": ";
+  }
+};
+using Layers = std::vector<Layer>;
+
+// Reads a device strictly: every key must be known, present and of the right type.
 class Reader {
  public:
-  Reader(const toml::table& root, std::string source) : root_(root), source_(std::move(source)) {}
+  explicit Reader(const Layers& layers) : layers_(layers) {}
 
   // Keys of one section; `finish` refuses those nobody asked for.
   class Section {
    public:
-    Section(const Reader& reader, std::string name) : reader_(reader), name_(std::move(name)) {
-      const toml::node* node = name_.empty() ? &reader.root_ : reader.root_.get(name_);
-      if (node == nullptr) fail(reader.source_ + ": section [" + name_ + "] is missing");
-      table_ = node->as_table();
-      if (table_ == nullptr) fail(reader.at(*node) + "'" + name_ + "' must be a section");
+    Section(const Reader& reader, std::string name) : name_(std::move(name)) {
+      for (const Layer& layer : reader.layers_) {
+        const toml::node* node = name_.empty() ? &layer.table : layer.table.get(name_);
+        if (node == nullptr) continue;
+        if (!node->is_table()) fail(layer.at(*node) + "'" + name_ + "' must be a section");
+        tables_.push_back({node->as_table(), &layer});
+      }
+      if (tables_.empty()) fail(reader.layers_.front().source + ": section [" + name_ + "] is missing");
     }
     Section(const Section&) = delete;
     Section& operator=(const Section&) = delete;
@@ -44,12 +59,12 @@ class Reader {
     }
     void read(const char* key, bool& out) {
       const toml::node& node = need(key);
-      if (!node.is_boolean()) fail(reader_.at(node) + path(key) + " must be true or false");
+      if (!node.is_boolean()) fail(at() + path(key) + " must be true or false");
       out = *node.value<bool>();
     }
     void read(const char* key, std::string& out) {
       const toml::node& node = need(key);
-      if (!node.is_string()) fail(reader_.at(node) + path(key) + " must be a string");
+      if (!node.is_string()) fail(at() + path(key) + " must be a string");
       out = *node.value<std::string>();
     }
     void read(const char* key, Figure& out, double low = 0) {
@@ -57,9 +72,9 @@ class Reader {
       if (const toml::table* both = node.as_table()) {
         for (const auto& [k, v] : *both)
           if (k.str() != "documented" && k.str() != "calibrated")
-            fail(reader_.at(v) + path(key) + " has the columns documented and calibrated, not '" +
+            fail(at() + path(key) + " has the columns documented and calibrated, not '" +
                  std::string(k.str()) + "'");
-        if (both->size() != 2) fail(reader_.at(node) + path(key) + " must give both documented and calibrated");
+        if (both->size() != 2) fail(at() + path(key) + " must give both documented and calibrated");
         out.documented = number(*both->get("documented"), path(key) + ".documented", low, 1e12);
         out.calibrated = number(*both->get("calibrated"), path(key) + ".calibrated", low, 1e12);
       } else {
@@ -76,18 +91,18 @@ class Reader {
           out = engine;
           return;
         }
-      fail(reader_.at(*table_->get(key)) + path(key) + " must be act, dve, gpsimd or sp, not '" + text + "'");
+      fail(at() + path(key) + " must be act, dve, gpsimd or sp, not '" + text + "'");
     }
     void read_tables(const char* key, std::vector<std::pair<std::string, std::vector<std::string>>>& out) {
       const toml::node& node = need(key);
       const toml::table* sets = node.as_table();
-      if (sets == nullptr) fail(reader_.at(node) + path(key) + " must be a table of lists");
+      if (sets == nullptr) fail(at() + path(key) + " must be a table of lists");
       for (const auto& [set, list] : *sets) {
         const toml::array* names = list.as_array();
-        if (names == nullptr) fail(reader_.at(list) + path(key) + " must hold lists of function names");
+        if (names == nullptr) fail(at() + path(key) + " must hold lists of function names");
         std::vector<std::string> functions;
         for (const toml::node& name : *names) {
-          if (!name.is_string()) fail(reader_.at(name) + path(key) + " must hold lists of function names");
+          if (!name.is_string()) fail(at() + path(key) + " must hold lists of function names");
           functions.push_back(*name.value<std::string>());
         }
         out.emplace_back(std::string(set.str()), std::move(functions));
@@ -95,25 +110,31 @@ class Reader {
     }
     void ignore(const char* key) { seen_.insert(key); }
     void finish() {
-      for (const auto& [key, node] : *table_)
-        if (!seen_.contains(std::string(key.str())))
-          fail(reader_.at(node) + "unknown key '" + path(std::string(key.str()).c_str()) + "'");
+      for (const auto& [table, layer] : tables_)
+        for (const auto& [key, node] : *table)
+          if (!seen_.contains(std::string(key.str())))
+            fail(layer->at(node) + "unknown key '" + path(std::string(key.str()).c_str()) + "'");
     }
 
    private:
     std::string path(const char* key) const { return name_.empty() ? std::string(key) : name_ + "." + key; }
     const toml::node& need(const char* key) {
       seen_.insert(key);
-      const toml::node* node = table_->get(key);
-      if (node == nullptr) fail(reader_.at(*table_) + "key '" + path(key) + "' is missing");
-      return *node;
+      for (const auto& [table, layer] : tables_)
+        if (const toml::node* node = table->get(key)) {
+          at_ = layer->at(*node);
+          return *node;
+        }
+      fail(tables_.front().second->at(*tables_.front().first) + "key '" + path(key) + "' is missing");
     }
+    // Where the key that is being read stands.
+    const std::string& at() const { return at_; }
     double number(const toml::node& node, const std::string& key, double low, double high) {
       const auto value = node.is_number() ? node.value<double>() : std::nullopt;
-      if (!value) fail(reader_.at(node) + key + " must be a number");
+      if (!value) fail(at() + key + " must be a number");
       if (!(*value >= low && *value <= high)) {
         std::ostringstream text;
-        text << reader_.at(node) << key << " = " << *value << " must be from " << low << " to " << high;
+        text << at() << key << " = " << *value << " must be from " << low << " to " << high;
         fail(text.str());
       }
       return *value;
@@ -121,31 +142,25 @@ class Reader {
     int64_t whole(const char* key, int64_t low, int64_t high) {
       const toml::node& node = need(key);
       const double value = number(node, path(key), static_cast<double>(low), static_cast<double>(high));
-      if (value != std::floor(value)) fail(reader_.at(node) + path(key) + " must be a whole number");
+      if (value != std::floor(value)) fail(at() + path(key) + " must be a whole number");
       return static_cast<int64_t>(value);
     }
 
-    const Reader& reader_;
     std::string name_;
-    const toml::table* table_;
+    std::vector<std::pair<const toml::table*, const Layer*>> tables_;
     std::set<std::string> seen_;
+    std::string at_;
   };
 
-  std::string at(const toml::node& node) const {
-    const auto line = node.source().begin.line;
-    return line == 0 ? source_ + ": " : source_ + ":" + std::to_string(line) + ": ";
-  }
-
  private:
-  const toml::table& root_;
-  std::string source_;
+  const Layers& layers_;
 };
 
 // The smallest positive rate: a divisor that may not be zero.
 constexpr double positive = 1e-9;
 
-Description read(const toml::table& root, const std::string& source) {
-  const Reader reader(root, source);
+Description read(const Layers& layers) {
+  const Reader reader(layers);
   using Section = Reader::Section;
   Description d{};
   {
@@ -252,26 +267,18 @@ toml::table parse(std::string_view text, const std::string& source) {
   }
 }
 
-// `over` wins; sections merge key by key, lists and two-column figures are replaced whole.
-void merge(toml::table& into, const toml::table& over, bool sections = true) {
-  for (const auto& [key, node] : over) {
-    toml::node* old = into.get(key.str());
-    if (sections && old != nullptr && old->is_table() && node.is_table())
-      merge(*old->as_table(), *node.as_table(), false);
-    else
-      into.insert_or_assign(key, node);
+// The text, then the base it names, then the base of that.
+Layers layers_of(std::string_view text, const std::string& source) {
+  Layers layers;
+  layers.push_back({parse(text, source), source});
+  while (const toml::node* base = layers.back().table.get("base")) {
+    const auto name = base->value<std::string>();
+    const std::vector<std::string> known = builtin_devices();
+    if (!name || std::find(known.begin(), known.end(), *name) == known.end() || layers.size() > 4)
+      fail(layers.back().at(*base) + "base must be the name of a built-in device");
+    layers.push_back({parse(builtin_device_text(*name), *name + ".toml"), *name + ".toml"});
   }
-}
-
-toml::table resolve(toml::table table, const std::string& source, int depth = 0) {
-  const toml::node* base = table.get("base");
-  if (base == nullptr) return table;
-  const auto name = base->value<std::string>();
-  if (!name || depth > 4)
-    fail(source + ":" + std::to_string(base->source().begin.line) + ": base must be the name of a built-in device");
-  toml::table whole = resolve(parse(builtin_device_text(*name), *name + ".toml"), *name + ".toml", depth + 1);
-  merge(whole, table);
-  return whole;
+  return layers;
 }
 
 std::string read_file(const std::string& path) {
@@ -306,8 +313,7 @@ std::string_view builtin_device_text(std::string_view name) {
 }
 
 Description parse_description(std::string_view toml, std::string_view source) {
-  const std::string name(source);
-  return read(resolve(parse(toml, name), name), name);
+  return read(layers_of(toml, std::string(source)));
 }
 
 Description load_description(std::string_view name) {
@@ -319,18 +325,25 @@ Description with(std::string_view device, const std::vector<std::pair<std::strin
   const bool is_file = device.ends_with(".toml");
   const std::string source = is_file ? std::string(device) : std::string(device) + ".toml";
   const std::string text = is_file ? read_file(source) : std::string(builtin_device_text(device));
-  toml::table table = resolve(parse(text, source), source);
+  Layers layers = layers_of(text, source);
+  Layer over{{}, "changes of " + source};
   for (const auto& [key, value] : changes) {
     const size_t dot = key.find('.');
-    toml::table* section = dot == std::string::npos ? nullptr : table[key.substr(0, dot)].as_table();
-    toml::node* old = section == nullptr ? nullptr : section->get(key.substr(dot + 1));
+    const std::string section = key.substr(0, dot), name = dot == std::string::npos ? "" : key.substr(dot + 1);
+    const toml::node* old = nullptr;
+    for (const Layer& layer : layers)
+      if (old == nullptr && layer.table.get(section) != nullptr && layer.table.get(section)->is_table())
+        old = layer.table.get(section)->as_table()->get(name);
     if (old == nullptr) throw Error(ErrorCode::not_found, source + ": there is no key '" + key + "'");
+    if (over.table.get(section) == nullptr) over.table.insert(section, toml::table{});
+    toml::table& changed = *over.table.get(section)->as_table();
     if (old->is_boolean())
-      section->insert_or_assign(key.substr(dot + 1), value != 0);
+      changed.insert_or_assign(name, value != 0);
     else
-      section->insert_or_assign(key.substr(dot + 1), value);
+      changed.insert_or_assign(name, value);
   }
-  return read(table, source);
+  layers.insert(layers.begin(), std::move(over));
+  return read(layers);
 }
 
 }  // namespace heddle::systolic
