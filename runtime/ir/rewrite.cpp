@@ -21,14 +21,14 @@ std::vector<bool> live_nodes(const Graph& graph) {
   return live;
 }
 
-Rewriter::Rewriter(const Graph& source) : source_(source), map_(source.value_count()) {
-  GraphData& to = *destination_.data();
+Rewriter::Rewriter(const Graph& source) : source_(source), live_(live_nodes(source)), map_(source.value_count()) {
+  GraphData& to = *target_.data();
   to.dim_names = source.data()->dim_names;
   const auto copy_interface = [&](ValueId id) {
-    const ValueId copy = to.add_value(source.info(id));
-    to.interface.emplace(source.info(id).name, copy);
-    map_[id] = destination_.value(copy);
-    return copy;
+    const ValueId copied = to.add_value(source.info(id));
+    to.interface.emplace(source.info(id).name, copied);
+    map_[id] = target_.value(copied);
+    return copied;
   };
   for (const ValueId id : source.inputs()) to.inputs.push_back(copy_interface(id));
   for (VariableInfo v : source.variables()) {
@@ -37,70 +37,89 @@ Rewriter::Rewriter(const Graph& source) : source_(source), map_(source.value_cou
   }
 }
 
-Value Rewriter::mapped(ValueId id) {
+Value Rewriter::map(ValueId id) {
   if (id == no_value) return {};
   if (!map_[id]) {
-    if (source_.info(id).kind != ValueKind::constant) {
-      throw Error(ErrorCode::internal,
-                  "the rewriter was asked for '" + source_.info(id).name + "' before it was copied");
-    }
-    map_[id] = destination_.value(destination_.data()->add_value(source_.info(id)));
+    if (source_.info(id).kind != ValueKind::constant)
+      throw Error(ErrorCode::internal, "the rewriter was asked for '" + source_.info(id).name + "' before its node was copied or replaced");
+    map_[id] = target_.value(target_.data()->add_value(source_.info(id)));
   }
   return map_[id];
 }
 
-void Rewriter::copy_node(const Node& node, std::span<const Value> inputs) {
-  GraphData& to = *destination_.data();
-  Node copy = node;
-  copy.name = to.unique_name(node.name, node.op->name);
-  copy.inputs.clear();
-  copy.outputs.clear();
-  for (const Value& v : inputs) copy.inputs.push_back(v ? v.id() : no_value);
+std::vector<Value> Rewriter::inputs(NodeId id) {
+  std::vector<Value> values;
+  for (const ValueId v : source_.node(id).inputs) values.push_back(map(v));
+  return values;
+}
+
+std::vector<Value> Rewriter::copy(NodeId id) {
+  GraphData& to = *target_.data();
+  const Node& node = source_.node(id);
+  Node copied = node;
+  copied.name = to.unique_name(node.name, node.op->name);
+  copied.inputs.clear();
+  copied.outputs.clear();
+  for (const Value& v : inputs(id)) copied.inputs.push_back(v ? v.id() : no_value);
   std::vector<ValueType> types;
   for (const ValueId v : node.outputs) types.push_back(type_of(source_.info(v)));
-  const NodeId id = to.add_node(std::move(copy), types);
-  for (size_t i = 0; i < node.outputs.size(); ++i)
-    map_[node.outputs[i]] = destination_.value(to.nodes[id].outputs[i]);
-}
-
-Graph Rewriter::run(const Hook& hook) {
-  GraphData& to = *destination_.data();
-  const std::vector<bool> live = live_nodes(source_);
-  bool replaced = false;
-  for (NodeId id = 0; id < source_.node_count(); ++id) {
-    if (!live[id]) continue;
-    const Node& node = source_.node(id);
-    std::vector<Value> inputs;
-    for (const ValueId v : node.inputs) inputs.push_back(mapped(v));
-    std::optional<std::vector<Value>> values;
-    if (hook) {
-      const auto scope = destination_.scope(node.name);
-      to.device = node.device;
-      values = hook(destination_, id, node, inputs);
-      to.device.clear();
-    }
-    if (!values) {
-      copy_node(node, inputs);
-      continue;
-    }
-    replaced = true;
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      const ValueInfo& before = source_.info(node.outputs[i]);
-      if (i >= values->size() || !(*values)[i] || type_of(to.values[(*values)[i].id()]) != type_of(before)) {
-        throw Error(ErrorCode::internal, std::string(node.op->name) + " '" + node.name +
-                                             "': the replacement of result " + std::to_string(i) + " (" +
-                                             heddle::to_string(type_of(before)) +
-                                             ") is missing or has another type");
-      }
-      map_[node.outputs[i]] = (*values)[i];
-    }
+  const NodeId added = to.add_node(std::move(copied), types);
+  std::vector<Value> outputs;
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    outputs.push_back(target_.value(to.nodes[added].outputs[i]));
+    map_[node.outputs[i]] = outputs.back();
   }
-  for (const NamedValue& o : source_.outputs()) to.outputs.push_back({o.name, mapped(o.value).id()});
-  for (const Update& u : source_.updates()) to.updates.push_back({u.variable, mapped(u.value).id()});
-  // Replacements may have left the copies of their producers without a use.
-  return replaced ? drop_dead_nodes(destination_) : destination_;
+  return outputs;
 }
 
-Graph drop_dead_nodes(const Graph& graph) { return Rewriter(graph).run(nullptr); }
+void Rewriter::replace(NodeId id, std::span<const Value> values) {
+  const Node& node = source_.node(id);
+  for (size_t i = 0; i < node.outputs.size(); ++i) {
+    const ValueInfo& before = source_.info(node.outputs[i]);
+    if (i >= values.size() || !values[i] || type_of(target_.info(values[i].id())) != type_of(before))
+      throw Error(ErrorCode::internal, std::string(node.op->name) + " '" + node.name + "': the replacement of result " + std::to_string(i) +
+                                           " (" + heddle::to_string(type_of(before)) + ") is missing or has another type");
+    map_[node.outputs[i]] = values[i];
+  }
+}
+
+void Rewriter::set(ValueId source, Value value) { map_[source] = value; }
+
+void Rewriter::finish() {
+  GraphData& to = *target_.data();
+  for (const NamedValue& o : source_.outputs()) to.outputs.push_back({o.name, map(o.value).id()});
+  for (const Update& u : source_.updates()) to.updates.push_back({u.variable, map(u.value).id()});
+}
+
+Graph rewrite(const Graph& source, const RewriteHook& hook) {
+  Rewriter rewriter(source);
+  Graph target = rewriter.target();
+  bool replaced = false;
+  for (NodeId id = 0; id < source.node_count(); ++id) {
+    if (!rewriter.is_live(id)) continue;
+    const Node& node = source.node(id);
+    const std::vector<Value> inputs = rewriter.inputs(id);
+    std::optional<std::vector<Value>> values;
+    {
+      const auto scope = target.scope(node.name);
+      target.pin(node.device);
+      values = hook(target, id, node, inputs);
+      target.pin("");
+    }
+    if (values) rewriter.replace(id, *values);
+    else rewriter.copy(id);
+    replaced |= values.has_value();
+  }
+  rewriter.finish();
+  return replaced ? drop_dead_nodes(target) : target;
+}
+
+Graph drop_dead_nodes(const Graph& graph) {
+  Rewriter rewriter(graph);
+  for (NodeId id = 0; id < graph.node_count(); ++id)
+    if (rewriter.is_live(id)) rewriter.copy(id);
+  rewriter.finish();
+  return rewriter.target();
+}
 
 }  // namespace heddle::ir

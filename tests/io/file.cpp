@@ -14,8 +14,8 @@
 
 #include "heddle/checkpoint.h"
 #include "tests/expect_error.h"
-#include "tests/io/temporary_folder.h"
 #include "tests/property.h"
+#include "tests/temporary_folder.h"
 
 using namespace heddle;
 using heddle::test::expect_error;

@@ -152,7 +152,8 @@ typedef struct hd_attr {
   const double* floats;
   const char* text;
   const hd_graph* graph;
-  uint32_t n; /* elements of ints or floats */
+  uint32_t n;        /* elements of ints or floats */
+  uint32_t reserved; /* zero; a struct that grows has no padding at its end, where a new field would hide */
 } hd_attr;
 
 typedef struct hd_value {
@@ -164,6 +165,7 @@ typedef struct hd_value {
   uint64_t uid;        /* variable: its identity, the same in every program; else 0 */
   uint64_t generation; /* frozen variable: changes when its contents are replaced */
   uint32_t frozen;     /* variable: 1 when it will not change while this program lives, so it may be packed */
+  uint32_t reserved;   /* zero */
 } hd_value;
 
 /* A missing optional operand is HD_NO_VALUE. */
@@ -180,6 +182,7 @@ typedef struct hd_node {
   uint32_t n_out;
   const hd_attr* const* attr;
   uint32_t n_attr;
+  uint32_t reserved; /* zero */
 } hd_node;
 
 /* A partition (or a scalar program). Nodes are in an order in which they can run. */
