@@ -4,6 +4,7 @@
 
 #include "heddle/error.h"
 #include "ir/graph_data.h"
+#include "ir/scalar_program.h"
 
 namespace heddle {
 namespace {
@@ -21,6 +22,14 @@ void expect_new_interface_name(const GraphData& data, const char* what, const st
     refuse(ErrorCode::invalid_argument,
            std::string(what) + " '" + name + "': the graph already has an input or variable of that name");
   }
+}
+
+// What a node is called when nobody named it: its op, or its step for a pointwise node of one step.
+const char* kind_of(const OpSchema& op, const Attributes& attributes) {
+  const AttributeValue* body = std::string_view(op.name) == "pointwise" ? attributes.find("body") : nullptr;
+  const auto* program = body ? std::get_if<ScalarProgramPtr>(body) : nullptr;
+  const ScalarStep* step = program && *program ? only_step(**program) : nullptr;
+  return step ? scalar_op_info(step->op).name : op.name;
 }
 
 void expect_member(const GraphData* graph, ir::GraphData* owner, ValueId id, const std::string& what) {
@@ -172,7 +181,7 @@ std::vector<Value> Graph::add(const OpSchema& op, std::span<const Value> inputs,
   }
   collect();
   const std::vector<ValueType> results = ir::infer_types(op, shown, types, node.attributes);
-  node.name = data_->unique_name(name, op.name);
+  node.name = data_->unique_name(name, kind_of(op, node.attributes));
   node.device = data_->device;
   const NodeId id = data_->add_node(std::move(node), results);
   std::vector<Value> values;

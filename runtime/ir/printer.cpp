@@ -47,15 +47,8 @@ std::string initializer_text(const Initializer& i) {
 
 // "mul(x, 2)" for a program of one step besides constants with one output: its step with the node's operands.
 std::optional<std::string> one_step_text(const Graph& g, const Node& node, const ScalarProgram& p) {
-  const ScalarStep* step = nullptr;
-  for (const ScalarStep& s : p.steps) {
-    if (s.op == ScalarOp::constant) continue;
-    if (step != nullptr) return std::nullopt;
-    step = &s;
-  }
-  const auto last =
-      static_cast<uint32_t>(step ? p.inputs.size() + static_cast<size_t>(step - p.steps.data()) : 0);
-  if (step == nullptr || p.outputs.size() != 1 || p.outputs[0] != last) return std::nullopt;
+  const ScalarStep* step = only_step(p);
+  if (step == nullptr) return std::nullopt;
   const ScalarOpInfo& info = scalar_op_info(step->op);
   std::string text = std::string(info.name) + "(";
   for (int i = 0; i < info.operands; ++i) {

@@ -179,6 +179,18 @@ std::string to_string(const ScalarProgram& p) {
   return text + " }";
 }
 
+const ScalarStep* only_step(const ScalarProgram& p) {
+  const ScalarStep* only = nullptr;
+  for (const ScalarStep& s : p.steps) {
+    if (s.op == constant) continue;
+    if (only != nullptr) return nullptr;
+    only = &s;
+  }
+  if (only == nullptr || p.outputs.size() != 1) return nullptr;
+  const auto reg = p.inputs.size() + static_cast<size_t>(only - p.steps.data());
+  return p.outputs[0] == reg ? only : nullptr;
+}
+
 void validate(const ScalarProgram& p) {
   const auto known_dtype = [](DType d) { return d >= DType::float64 && d <= DType::boolean; };
   for (const DType d : p.inputs)

@@ -121,6 +121,9 @@ struct ScalarProgram {
 // "(%0: float32, %1: float32) { %2 = mul %0 %1; %3 = gelu_erf %2; return %3 }"
 std::string to_string(const ScalarProgram& program);
 
+// The step of a program that is one step besides constants, with that step as its one output; else nullptr.
+const ScalarStep* only_step(const ScalarProgram& program);
+
 // Throws invalid_argument / dtype_mismatch unless registers are defined before use and dtypes fit. For
 // programs that came from outside (plugins, files).
 void validate(const ScalarProgram& program);

@@ -1,0 +1,38 @@
+#include "kernels/catalogue.h"
+
+#include <unordered_map>
+#include <vector>
+
+namespace heddle {
+namespace {
+
+std::vector<const OpSchema*> collect() {
+  const OpList families[] = {
+      convert_ops(),
+      layout_ops(),
+      pointwise_ops(),
+      reduce_ops(),
+  };
+  std::vector<const OpSchema*> ops;
+  for (const OpList& family : families) ops.insert(ops.end(), family.begin(), family.end());
+  return ops;
+}
+
+}  // namespace
+
+OpList all_ops() {
+  static const auto* const ops = new std::vector<const OpSchema*>(collect());  // lives for ever
+  return *ops;
+}
+
+const OpSchema* find_op(std::string_view name) {
+  static const auto* const by_name = [] {
+    auto* map = new std::unordered_map<std::string_view, const OpSchema*>;
+    for (const OpSchema* op : all_ops()) map->emplace(op->name, op);
+    return map;
+  }();
+  const auto at = by_name->find(name);
+  return at == by_name->end() ? nullptr : at->second;
+}
+
+}  // namespace heddle
