@@ -19,7 +19,8 @@ Tensor view(const backend::ValueRef& value, void* data) {
 }  // namespace
 
 backend::Kernel oracle_kernel(const OpSchema& op, const backend::NodeRef& node, const std::string& prefix) {
-  // What the kernel keeps: attributes, and the types of its operands (as tensors without memory of their own).
+  // What the kernel keeps: attributes, and the types of its operands (as tensors without memory of their
+  // own).
   struct Prepared {
     Attributes attributes;
     std::vector<Tensor> inputs, outputs;
@@ -27,7 +28,8 @@ backend::Kernel oracle_kernel(const OpSchema& op, const backend::NodeRef& node, 
   auto prepared = std::make_shared<Prepared>();
   prepared->attributes = decode_attributes(*node.get(), op);
   static std::byte nowhere;
-  for (uint32_t i = 0; i < node.inputs(); ++i) prepared->inputs.push_back(node.input(i) ? view(node.input(i), &nowhere) : Tensor());
+  for (uint32_t i = 0; i < node.inputs(); ++i)
+    prepared->inputs.push_back(node.input(i) ? view(node.input(i), &nowhere) : Tensor());
   for (uint32_t i = 0; i < node.outputs(); ++i) prepared->outputs.push_back(view(node.output(i), &nowhere));
   backend::Kernel kernel;
   kernel.name = prefix + "." + op.name;
@@ -35,8 +37,10 @@ backend::Kernel oracle_kernel(const OpSchema& op, const backend::NodeRef& node, 
     // Copies of the types: the same program may run in several bindings at once.
     std::vector<Tensor> inputs = prepared->inputs, outputs = prepared->outputs;
     for (uint32_t i = 0; i < inputs.size(); ++i)
-      if (inputs[i].defined()) inputs[i] = Tensor::borrow(const_cast<void*>(a.inputs[i]), inputs[i].dtype(), inputs[i].shape());
-    for (uint32_t i = 0; i < outputs.size(); ++i) outputs[i] = Tensor::borrow(a.outputs[i], outputs[i].dtype(), outputs[i].shape());
+      if (inputs[i].defined())
+        inputs[i] = Tensor::borrow(const_cast<void*>(a.inputs[i]), inputs[i].dtype(), inputs[i].shape());
+    for (uint32_t i = 0; i < outputs.size(); ++i)
+      outputs[i] = Tensor::borrow(a.outputs[i], outputs[i].dtype(), outputs[i].shape());
     op.reference({prepared->attributes, inputs, outputs});
   };
   kernel.alias = std::string_view(op.name) == "reshape";

@@ -1,5 +1,5 @@
-// The double-precision reference of an op as a backend kernel: what the reference device is made of, and what any
-// in-tree device falls back on for ops that it has no faster kernel for. Allocates while it runs.
+// The double-precision reference of an op as a backend kernel: what the reference device is made of, and what
+// any in-tree device falls back on for ops that it has no faster kernel for. Allocates while it runs.
 #pragma once
 
 #include <string>

@@ -47,20 +47,23 @@ KernelTable kernel_table(const NodeContext& context) {
 }
 
 std::vector<DeviceFactory> devices() {
-  return {{"cpu", [](const Options& options) {
-             options.expect({"threads", "memory"});
-             const Isa isa = detect_isa();
-             const NodeContext context{{static_cast<int>(options.integer("threads", isa.threads, 1, 1024))}};
-             DeviceFacts facts{.name = "cpu", .description = describe(isa, context.threads.count)};
-             facts.memory_bytes = static_cast<uint64_t>(options.integer("memory", 0, 0, INT64_MAX));
-             // One thread needs no pool: programs run on the launching thread.
-             std::unique_ptr<backend::Executor> executor;
-             if (context.threads.count > 1) executor = std::make_unique<DeviceExecutor>();
-             return std::make_unique<KernelDevice>(std::move(facts), kernel_table(context), std::move(executor));
-           }}};
+  return {
+      {"cpu", [](const Options& options) {
+         options.expect({"threads", "memory"});
+         const Cpu& cpu = this_cpu();
+         const NodeContext context{{static_cast<int>(options.integer("threads", cpu.processors, 1, 1024))}};
+         DeviceFacts facts{.name = "cpu", .description = describe(cpu, context.threads.count)};
+         facts.memory_bytes = static_cast<uint64_t>(options.integer("memory", 0, 0, INT64_MAX));
+         // One thread needs no pool: programs run on the launching thread.
+         std::unique_ptr<backend::Executor> executor;
+         if (context.threads.count > 1) executor = std::make_unique<DeviceExecutor>();
+         return std::make_unique<KernelDevice>(std::move(facts), kernel_table(context), std::move(executor));
+       }}};
 }
 
 }  // namespace
 }  // namespace heddle::cpu
 
-extern "C" const hd_plugin* heddle_cpu_plugin() { return heddle::backend::plugin<heddle::cpu::devices>("cpu", "0.1"); }
+extern "C" const hd_plugin* heddle_cpu_plugin() {
+  return heddle::backend::plugin<heddle::cpu::devices>("cpu", "0.1");
+}

@@ -14,7 +14,10 @@ bool is_narrow(DType d) { return d == DType::float32 || d == DType::bfloat16 || 
 
 void round_to(DType dtype, const float* from, float* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i)
-    to[i] = dtype == DType::bfloat16 ? to_float(to_bfloat16(from[i])) : dtype == DType::float16 ? to_float(to_float16(from[i])) : dtype == DType::boolean ? (from[i] != 0 ? 1.0f : 0.0f) : from[i];
+    to[i] = dtype == DType::bfloat16  ? to_float(to_bfloat16(from[i]))
+            : dtype == DType::float16 ? to_float(to_float16(from[i]))
+            : dtype == DType::boolean ? (from[i] != 0 ? 1.0f : 0.0f)
+                                      : from[i];
 }
 void round_to(DType dtype, const double* from, double* to, int64_t n) {
   for (int64_t i = 0; i < n; ++i) to[i] = dtype == DType::boolean ? (from[i] != 0 ? 1.0 : 0.0) : from[i];
@@ -26,16 +29,21 @@ bool pointwise_supported(const ScalarProgram& program) {
   bool narrow = false, wide = false;
   for (uint32_t r = 0; r < program.registers(); ++r) {
     const DType d = program.dtype(r);
-    if (is_narrow(d)) narrow = true;
-    else if (d == DType::float64) wide = true;
-    else if (d != DType::boolean) return false;
+    if (is_narrow(d))
+      narrow = true;
+    else if (d == DType::float64)
+      wide = true;
+    else if (d != DType::boolean)
+      return false;
   }
   return !(narrow && wide);
 }
 
-PointwisePlan::PointwisePlan(const ScalarProgram& program, const Shape& common, std::span<const Shape> inputs) : program_(program) {
+PointwisePlan::PointwisePlan(const ScalarProgram& program, const Shape& common, std::span<const Shape> inputs)
+    : program_(program) {
   for (uint32_t r = 0; r < program.registers(); ++r) wide_ |= program.dtype(r) == DType::float64;
-  // As few axes as the operands allow: neighbours merge when every operand has both in full or stretches both.
+  // As few axes as the operands allow: neighbours merge when every operand has both in full or stretches
+  // both.
   stride_.resize(inputs.size());
   std::vector<std::vector<int64_t>> full(inputs.size());
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -52,11 +60,15 @@ PointwisePlan::PointwisePlan(const ScalarProgram& program, const Shape& common, 
     bool merge = !size_.empty();
     for (size_t i = 0; merge && i < inputs.size(); ++i)
       merge = full[i][a] == 0 ? stride_[i].back() == 0 : stride_[i].back() == full[i][a] * common[axis];
-    if (merge) size_.back() *= common[axis];
-    else size_.push_back(common[axis]);
+    if (merge)
+      size_.back() *= common[axis];
+    else
+      size_.push_back(common[axis]);
     for (size_t i = 0; i < inputs.size(); ++i) {
-      if (merge) stride_[i].back() = full[i][a];
-      else stride_[i].push_back(full[i][a]);
+      if (merge)
+        stride_[i].back() = full[i][a];
+      else
+        stride_[i].push_back(full[i][a]);
     }
   }
   if (size_.empty()) {
@@ -71,11 +83,13 @@ PointwisePlan::PointwisePlan(const ScalarProgram& program, const Shape& common, 
   direct_output_.assign(program.registers(), -1);
   for (size_t o = 0; o < program.outputs.size(); ++o) {
     const uint32_t r = program.outputs[o];
-    if (r >= program.inputs.size() && program.dtype(r) == own && direct_output_[r] < 0) direct_output_[r] = static_cast<int>(o);
+    if (r >= program.inputs.size() && program.dtype(r) == own && direct_output_[r] < 0)
+      direct_output_[r] = static_cast<int>(o);
   }
   std::vector<uint32_t> last(program.registers(), 0);
   for (uint32_t s = 0; s < program.steps.size(); ++s)
-    for (int k = 0; k < scalar_op_info(program.steps[s].op).operands; ++k) last[program.steps[s].operand[k]] = s + 1;
+    for (int k = 0; k < scalar_op_info(program.steps[s].op).operands; ++k)
+      last[program.steps[s].operand[k]] = s + 1;
   const uint32_t end = static_cast<uint32_t>(program.steps.size()) + 1;
   for (const uint32_t r : program.outputs) last[r] = end;
   slot_.assign(program.registers(), -1);
@@ -92,7 +106,8 @@ PointwisePlan::PointwisePlan(const ScalarProgram& program, const Shape& common, 
   };
   const uint32_t n_in = static_cast<uint32_t>(program.inputs.size());
   for (uint32_t r = 0; r < n_in; ++r)
-    if (program.inputs[r] != own || stride_[r].back() == 0) take(r, 0, end);  // converted or spread, for the whole block
+    if (program.inputs[r] != own || stride_[r].back() == 0)
+      take(r, 0, end);  // converted or spread, for the whole block
   for (uint32_t s = 0; s < program.steps.size(); ++s) {
     const ScalarStep& step = program.steps[s];
     const uint32_t r = n_in + s;
@@ -108,10 +123,14 @@ PointwisePlan::PointwisePlan(const ScalarProgram& program, const Shape& common, 
   slots_ = static_cast<int>(busy_until.size());
 }
 
-bool PointwisePlan::parallel(Threads threads) const { return threads.count > 1 && rows_ * columns_ >= 2 * parallel_elements; }
+bool PointwisePlan::parallel(Threads threads) const {
+  return threads.count > 1 && rows_ * columns_ >= 2 * parallel_elements;
+}
 
 uint64_t PointwisePlan::scratch_bytes(Threads threads) const {
-  const uint64_t per_thread = static_cast<uint64_t>(slots_) * block * (wide_ ? sizeof(double) : sizeof(float)) + program_.registers() * sizeof(void*);
+  const uint64_t per_thread =
+      static_cast<uint64_t>(slots_) * block * (wide_ ? sizeof(double) : sizeof(float)) +
+      program_.registers() * sizeof(void*);
   return (per_thread + 63) / 64 * 64 * static_cast<uint64_t>(threads.count);
 }
 
@@ -126,7 +145,8 @@ std::vector<std::pair<uint32_t, uint32_t>> PointwisePlan::in_place() const {
     for (size_t s = 0; s < steps_.size(); ++s)
       for (const uint32_t r : {steps_[s].a, steps_[s].b, steps_[s].c})
         if (r == i) last_read = s;
-    const bool leaves = std::find(program_.outputs.begin(), program_.outputs.end(), i) != program_.outputs.end();
+    const bool leaves =
+        std::find(program_.outputs.begin(), program_.outputs.end(), i) != program_.outputs.end();
     if (!full || leaves) continue;
     for (uint32_t o = 0; o < program_.outputs.size(); ++o) {
       const uint32_t r = program_.outputs[o];
@@ -141,7 +161,8 @@ std::vector<std::pair<uint32_t, uint32_t>> PointwisePlan::in_place() const {
 }
 
 template <class T>
-void PointwisePlan::run_rows(int64_t begin, int64_t end, const void* const* in, void* const* out, T* registers, const T** pointer) const {
+void PointwisePlan::run_rows(int64_t begin, int64_t end, const void* const* in, void* const* out,
+                             T* registers, const T** pointer) const {
   const uint32_t n_in = static_cast<uint32_t>(program_.inputs.size());
   const DType own = wide_ ? DType::float64 : DType::float32;
   const auto buffer = [&](uint32_t r) { return registers + static_cast<int64_t>(slot_[r]) * block; };
@@ -162,7 +183,8 @@ void PointwisePlan::run_rows(int64_t begin, int64_t end, const void* const* in, 
         at += rest % size_[a] * stride_[i][a];
         rest /= size_[a];
       }
-      const char* from = static_cast<const char*>(in[i]) + at * static_cast<int64_t>(size_of(program_.inputs[i]));
+      const char* from =
+          static_cast<const char*>(in[i]) + at * static_cast<int64_t>(size_of(program_.inputs[i]));
       if (slot_[i] < 0) {
         pointer[i] = reinterpret_cast<const T*>(from);
         continue;
@@ -177,16 +199,20 @@ void PointwisePlan::run_rows(int64_t begin, int64_t end, const void* const* in, 
       pointer[i] = to;
     }
     for (const Step& step : steps_) {
-      T* to = direct_output_[step.out] >= 0 ? static_cast<T*>(out[direct_output_[step.out]]) + begin : buffer(step.out);
-      if (step.op == ScalarOp::cast) round_to(program_.dtype(step.out), pointer[step.a], to, n);
-      else run_step(step.op, pointer[step.a], pointer[step.b], pointer[step.c], to, n);
+      T* to = direct_output_[step.out] >= 0 ? static_cast<T*>(out[direct_output_[step.out]]) + begin
+                                            : buffer(step.out);
+      if (step.op == ScalarOp::cast)
+        round_to(program_.dtype(step.out), pointer[step.a], to, n);
+      else
+        run_step(step.op, pointer[step.a], pointer[step.b], pointer[step.c], to, n);
       pointer[step.out] = to;
     }
     for (uint32_t o = 0; o < program_.outputs.size(); ++o) {
       const uint32_t r = program_.outputs[o];
       if (direct_output_[r] == static_cast<int>(o)) continue;
       const DType dtype = program_.dtype(r);
-      store_elements(dtype == own ? own : dtype, pointer[r], static_cast<char*>(out[o]) + begin * static_cast<int64_t>(size_of(dtype)), n);
+      store_elements(dtype == own ? own : dtype, pointer[r],
+                     static_cast<char*>(out[o]) + begin * static_cast<int64_t>(size_of(dtype)), n);
     }
     begin += n;
   }
@@ -200,15 +226,18 @@ void PointwisePlan::run_typed(Threads threads, const void* const* in, void* cons
     const int thread = used.count > 1 ? omp_get_thread_num() : 0;
     char* mine = static_cast<char*>(scratch) + per_thread * static_cast<uint64_t>(thread);
     T* registers = reinterpret_cast<T*>(mine);
-    const T** pointers = reinterpret_cast<const T**>(mine + static_cast<uint64_t>(slots_) * block * sizeof(T));
+    const T** pointers =
+        reinterpret_cast<const T**>(mine + static_cast<uint64_t>(slots_) * block * sizeof(T));
     std::fill_n(pointers, program_.registers(), nullptr);
     run_rows<T>(begin, end, in, out, registers, pointers);
   });
 }
 
 void PointwisePlan::run(Threads threads, const void* const* in, void* const* out, void* scratch) const {
-  if (wide_) run_typed<double>(threads, in, out, scratch);
-  else run_typed<float>(threads, in, out, scratch);
+  if (wide_)
+    run_typed<double>(threads, in, out, scratch);
+  else
+    run_typed<float>(threads, in, out, scratch);
 }
 
 }  // namespace heddle::cpu

@@ -12,7 +12,8 @@ namespace heddle::cpu {
 void run_step(ScalarOp op, const float* a, const float* b, const float* c, float* out, int64_t n);
 void run_step(ScalarOp op, const double* a, const double* b, const double* c, double* out, int64_t n);
 
-// Elements of `dtype` to lanes and back, `n` of them; sixteen-bit floats round to nearest even, bools are 0 and 1.
+// Elements of `dtype` to lanes and back, `n` of them; sixteen-bit floats round to nearest even, bools are 0
+// and 1.
 void load_elements(DType dtype, const void* from, float* to, int64_t n);
 void store_elements(DType dtype, const float* from, void* to, int64_t n);
 void load_elements(DType dtype, const void* from, double* to, int64_t n);

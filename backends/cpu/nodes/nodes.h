@@ -1,5 +1,6 @@
-// Nodes to kernels: each nodes/<family>.cpp prepares the kernels of kernels/<family>.h for the nodes of its family.
-// Ops, dtypes and shapes without a kernel here run on the double-precision oracle, under the name "cpu.oracle.OP".
+// Nodes to kernels: each nodes/<family>.cpp prepares the kernels of kernels/<family>.h for the nodes of its
+// family. Ops, dtypes and shapes without a kernel here run on the double-precision oracle, under the name
+// "cpu.oracle.OP".
 #pragma once
 
 #include <functional>
@@ -21,7 +22,8 @@ struct NodeContext {
 };
 
 // A prepared kernel, or nullopt when the family's kernels do not cover the node.
-using Prepare = std::function<std::optional<backend::Kernel>(const backend::NodeRef& node, const NodeContext& context)>;
+using Prepare =
+    std::function<std::optional<backend::Kernel>(const backend::NodeRef& node, const NodeContext& context)>;
 using PrepareTable = std::map<std::string, Prepare, std::less<>>;
 
 void add_attention_nodes(PrepareTable& table);

@@ -20,7 +20,9 @@ std::optional<backend::Kernel> prepare(const backend::NodeRef& node, const NodeC
   kernel.scratch_bytes = plan->scratch_bytes(context.threads);
   for (const auto& [output, input] : plan->in_place()) kernel.in_place.push_back({output, input});
   kernel.parallel = plan->parallel(context.threads);
-  kernel.run = [plan, threads = context.threads](const backend::Arguments& a) { plan->run(threads, a.inputs, a.outputs, a.scratch); };
+  kernel.run = [plan, threads = context.threads](const backend::Arguments& a) {
+    plan->run(threads, a.inputs, a.outputs, a.scratch);
+  };
   return kernel;
 }
 
