@@ -2,11 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "heddle/device_abi.h"
 
@@ -22,10 +23,17 @@ class Failure : public std::runtime_error {
   hd_code code_;
 };
 
+// Copies a text into a fixed field, cut to fit.
+inline void copy_text(char* to, size_t size, std::string_view text) noexcept {
+  const size_t n = text.size() < size ? text.size() : size - 1;
+  std::memcpy(to, text.data(), n);
+  to[n] = 0;
+}
+
 inline int32_t fill_status(hd_status* status, int32_t code, const char* text) noexcept {
   if (status != nullptr) {
     status->code = code;
-    std::snprintf(status->text, sizeof(status->text), "%s", text);
+    copy_text(status->text, sizeof(status->text), text);
   }
   return code;
 }
