@@ -280,7 +280,86 @@ def activation():
     write("activation.json", cases)
 
 
+def movement():
+    """Ops that move, choose or add elements. Values repeat, so that ties and their order show."""
+    cases = []
+    x = draw(1, 3, 4, 5, step=0.5)
+    i64 = "int64"
+
+    def add(op, why, attributes, inputs, outputs):
+        cases.append(case(op, why, attributes, inputs, outputs))
+
+    for kind, f in [("sum", torch.sum), ("mean", torch.mean), ("max", torch.amax), ("min", torch.amin)]:
+        for axes in ([1], [0, 2], [0, 1, 2]):
+            for keepdims in (False, True):
+                add("reduce", "floats", {"kind": kind, "axes": axes, "keepdims": keepdims}, [x], [f(x, axes, keepdims)])
+    add("reduce", "floats", {"kind": "prod", "axes": [2]}, [x], [torch.prod(x, 2)])
+    n = torch.tensor([[100, 100, -3], [7, -128, 127]], dtype=torch.int8)
+    add("reduce", "int8 wraps", {"kind": "sum", "axes": [1]}, [(n, "int8")], [(torch.sum(n, 1, dtype=torch.int8), "int8")])
+    nan = torch.tensor([[1.0, math.nan, 3.0], [2.0, 2.0, 1.0], [-INF, 0.0, INF]], dtype=torch.float64)
+    add("reduce", "NaN wins", {"kind": "max", "axes": [1]}, [nan], [torch.amax(nan, 1)])
+    add("reduce", "NaN wins", {"kind": "min", "axes": [1]}, [nan], [torch.amin(nan, 1)])
+    for axis in range(3):
+        for keepdims in (False, True):
+            for kind, f in [("max", torch.argmax), ("min", torch.argmin)]:
+                add("argmax", "ties take the first", {"axis": axis, "keepdims": keepdims, "kind": kind}, [x],
+                    [(f(x, axis, keepdims), i64)])
+        for descending in (False, True):
+            values, indices = torch.sort(x, dim=axis, descending=descending, stable=True)
+            add("sort", "ties keep their order", {"axis": axis, "descending": descending}, [x], [values, (indices, i64)])
+        for largest in (False, True):
+            values, indices = torch.sort(x, dim=axis, descending=largest, stable=True)  # torch.topk leaves the order of ties open
+            add("topk", "ties take the first", {"axis": axis, "k": 2, "largest": largest}, [x],
+                [values.narrow(axis, 0, 2), (indices.narrow(axis, 0, 2), i64)])
+            assert torch.equal(torch.topk(x, 2, axis, largest).values, values.narrow(axis, 0, 2))
+        flipped = torch.flip(torch.cumsum(torch.flip(x, [axis]), axis), [axis])
+        add("cumsum", "forward", {"axis": axis}, [x], [torch.cumsum(x, axis)])
+        add("cumsum", "backward", {"axis": axis, "reverse": True}, [x], [flipped])
+        add("cumsum", "exclusive", {"axis": axis, "exclusive": True}, [x], [torch.cumsum(x, axis) - x])
+        add("cumsum", "exclusive, backward", {"axis": axis, "exclusive": True, "reverse": True}, [x], [flipped - x])
+    for descending in (False, True):
+        values, indices = torch.sort(nan, dim=1, descending=descending, stable=True)
+        add("sort", "NaN is the largest", {"axis": 1, "descending": descending}, [nan], [values, (indices, i64)])
+    add("argmax", "NaN is the largest", {"axis": 1}, [nan], [(torch.argmax(nan, 1), i64)])
+
+    add("transpose", "three axes", {"order": [2, 0, 1]}, [x], [x.permute(2, 0, 1)])
+    add("slice", "begin, end and step", {"begin": [0, 1, 1], "end": [3, 4, 5], "step": [2, 1, 3]}, [x], [x[0:3:2, 1:4, 1:5:3]])
+    add("pad", "both sides of two axes", {"before": [1, 0, 2], "after": [0, 0, 1], "value": -7.0}, [x],
+        [F.pad(x, (2, 1, 0, 0, 1, 0), value=-7.0)])
+    y = draw(2, 3, 2, 5, step=0.5)
+    add("concat", "three parts", {"axis": 1}, [x, y, x], [torch.cat([x, y, x], 1)])
+    add("broadcast", "a new axis and a stretched one", {"shape": [2, 3, 4]}, [y[:, :1, 0]], [y[:, :1, 0].expand(2, 3, 4)])
+
+    rows = torch.tensor([[2, 0], [1, 2]])
+    for axis in range(3):
+        flat = torch.index_select(x, axis, rows.reshape(-1))
+        shape = x.shape[:axis] + rows.shape + x.shape[axis + 1:]
+        add("gather", "rows of any axis", {"axis": axis}, [x, (rows, i64)], [flat.reshape(shape)])
+        updates = draw(3 + axis, *shape, step=0.5)
+        flat_updates = updates.reshape(flat.shape)
+        add("scatter", "equal rows add up", {"axis": axis, "mode": "add"}, [x, (rows, i64), updates],
+            [torch.index_add(x, axis, rows.reshape(-1), flat_updates)])
+        once = torch.tensor([2, 0])
+        part = flat_updates.narrow(axis, 0, 2)
+        add("scatter", "rows are replaced", {"axis": axis, "mode": "set"}, [x, (once, i64), part],
+            [torch.index_copy(x, axis, once, part)])
+    table = draw(8, 6, 3, step=0.5)
+    add("embedding", "rows", {}, [table, (rows, i64)], [F.embedding(rows, table)])
+    dy = draw(9, 2, 2, 3, step=0.5)
+    leaf = table.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(F.embedding(rows, leaf), leaf, dy)
+    add("embedding_grad", "rows", {"rows": 6}, [dy, (rows, i64)], [grad])
+    add("one_hot", "depth 4", {"depth": 4}, [(rows, i64)], [(F.one_hot(rows, 4), "float32")])
+
+    a, b = draw(10, 2, 1, 3, 4), draw(11, 3, 4, 2)
+    add("matmul", "batches broadcast", {}, [a, b], [a @ b])
+    add("matmul", "both transposed", {"transpose_a": True, "transpose_b": True}, [a.mT.contiguous(), b.mT.contiguous()], [a @ b])
+    m, k = torch.tensor([[127, -128], [5, 6]]), torch.tensor([[127, 1], [-128, 2]])
+    add("matmul", "int8 gives int32", {}, [(m, "int8"), (k, "int8")], [(m @ k, "int32")])
+    write("movement.json", cases)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for make in (softmax, normalize, attention, rope, loss, optimizer, activation):
+    for make in (softmax, normalize, attention, rope, loss, optimizer, activation, movement):
         make()

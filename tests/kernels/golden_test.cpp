@@ -37,6 +37,7 @@ AttributeValue attribute(const json& j) {
   if (j.is_boolean()) return j.get<bool>();
   if (j.is_number_integer()) return j.get<int64_t>();
   if (j.is_number()) return j.get<double>();
+  if (j.is_array()) return j.get<std::vector<int64_t>>();
   return j.get<std::string>();
 }
 
@@ -100,6 +101,10 @@ TEST_CASE("references agree with PyTorch: attention") { check_file("attention.js
 TEST_CASE("references agree with PyTorch: rope") { check_file("rope.json"); }
 TEST_CASE("references agree with PyTorch: cross_entropy") { check_file("loss.json"); }
 TEST_CASE("references agree with PyTorch: optimizers and clipping") { check_file("optimizer.json"); }
+
+TEST_CASE("references agree with PyTorch: ops that move, choose or add elements") {
+  check_file("movement.json");
+}
 
 }  // namespace
 }  // namespace heddle::test
