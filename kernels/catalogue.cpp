@@ -8,10 +8,8 @@ namespace {
 
 std::vector<const OpSchema*> collect() {
   const OpList families[] = {
-      convert_ops(),
-      layout_ops(),
-      pointwise_ops(),
-      reduce_ops(),
+      convert_ops(),   gather_ops(), layout_ops(), matmul_ops(),
+      pointwise_ops(), random_ops(), reduce_ops(), sort_ops(),
   };
   std::vector<const OpSchema*> ops;
   for (const OpList& family : families) ops.insert(ops.end(), family.begin(), family.end());

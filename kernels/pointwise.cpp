@@ -119,11 +119,12 @@ void evaluate_program(const ScalarProgram& program, std::span<const Tensor> inpu
       reference::store(outputs[o], integer[o]);
 }
 
-void program_error(const ScalarProgram& program, std::span<const Tensor> inputs, std::span<Tensor> outputs) {
+void program_error(const ScalarProgram& program, std::span<const Tensor> inputs, std::span<Tensor> outputs,
+                   std::span<const double> first_error) {
   ScalarErrorBound bound(program);
   std::vector<double> error(outputs.size());
   for_each_element(program, inputs, outputs[0].shape(), [&](const ScalarSlot* in, size_t flat) {
-    bound(in, error.data());
+    bound(in, first_error.empty() ? 0 : first_error[flat], error.data());
     for (size_t o = 0; o < outputs.size(); ++o) outputs[o].values<double>()[flat] = error[o];
   });
 }

@@ -32,7 +32,10 @@ void evaluate_program(const ScalarProgram& program, std::span<const Tensor> inpu
                       std::span<Tensor> outputs);
 // The first-order bound of the rounding error of each element, in unit roundoffs of the output's arithmetic
 // dtype.
-void program_error(const ScalarProgram& program, std::span<const Tensor> inputs, std::span<Tensor> outputs);
+// `first_error`, when given, is the absolute error of input 0, element by element of the common shape; the
+// others are exact.
+void program_error(const ScalarProgram& program, std::span<const Tensor> inputs, std::span<Tensor> outputs,
+                   std::span<const double> first_error = {});
 
 double program_flops(const ScalarProgram& program);
 

@@ -157,7 +157,7 @@ void Graph::output(const std::string& name, Value value) {
   data_->outputs.push_back({name, value.id()});
 }
 
-std::vector<Value> Graph::add(const OpSchema& op, std::span<const Value> inputs, Attributes attributes,
+std::vector<Value> Graph::add(const OpSchema& op, std::span<const Value> inputs, const Attributes& attributes,
                               const std::string& name) {
   Node node;
   node.op = &op;

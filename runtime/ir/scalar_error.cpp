@@ -94,10 +94,11 @@ ScalarErrorBound::ScalarErrorBound(const ScalarProgram& program) : program_(expa
   error_.resize(program_.registers());
 }
 
-void ScalarErrorBound::operator()(const ScalarSlot* in, double* out) {
+void ScalarErrorBound::operator()(const ScalarSlot* in, double first_error, double* out) {
   const ScalarProgram& p = program_;
   evaluate(p, in, nullptr, registers_);  // no outputs: only the registers are wanted
   std::fill_n(error_.begin(), p.inputs.size(), 0.0);
+  if (!p.inputs.empty()) error_[0] = first_error;
   for (size_t i = 0; i < p.steps.size(); ++i) {
     const ScalarStep& s = p.steps[i];
     const size_t reg = p.inputs.size() + i;

@@ -10,12 +10,13 @@ namespace heddle {
 
 // For one element: out[i] is a bound of the absolute error of output i over the unit roundoff of its
 // arithmetic (2^-24, float64 outputs 2^-53), when every step is computed to one unit roundoff of its
-// arithmetic, casts round to their dtype, and the inputs are exact. Compound steps count as their expansions.
-// 0 for integers and bool. Steps that jump (floor, comparisons) are taken to be away from the jump.
+// arithmetic, casts round to their dtype, and the inputs are exact but for `first_error` of input 0. Compound
+// steps count as their expansions. 0 for integers and bool. Steps that jump (floor, comparisons) are taken to
+// be away from the jump.
 class ScalarErrorBound {
  public:
   explicit ScalarErrorBound(const ScalarProgram& program);
-  void operator()(const ScalarSlot* in, double* out);
+  void operator()(const ScalarSlot* in, double first_error, double* out);
 
  private:
   ScalarProgram program_;  // expanded, without outputs

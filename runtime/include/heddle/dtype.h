@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <type_traits>
 
 namespace heddle {
 
@@ -97,66 +98,38 @@ float8_e5m2_t to_float8_e5m2(float v);
 // dtype_of<float> == DType::float32 and so on, for every C++ type that can be an element.
 template <class T>
 struct DTypeOf;
+template <DType D>
+using DTypeConstant = std::integral_constant<DType, D>;
 template <>
-struct DTypeOf<double> {
-  static constexpr DType value = DType::float64;
-};
+struct DTypeOf<double> : DTypeConstant<DType::float64> {};
 template <>
-struct DTypeOf<float> {
-  static constexpr DType value = DType::float32;
-};
+struct DTypeOf<float> : DTypeConstant<DType::float32> {};
 template <>
-struct DTypeOf<bfloat16_t> {
-  static constexpr DType value = DType::bfloat16;
-};
+struct DTypeOf<bfloat16_t> : DTypeConstant<DType::bfloat16> {};
 template <>
-struct DTypeOf<float16_t> {
-  static constexpr DType value = DType::float16;
-};
+struct DTypeOf<float16_t> : DTypeConstant<DType::float16> {};
 template <>
-struct DTypeOf<float8_e4m3_t> {
-  static constexpr DType value = DType::float8_e4m3;
-};
+struct DTypeOf<float8_e4m3_t> : DTypeConstant<DType::float8_e4m3> {};
 template <>
-struct DTypeOf<float8_e5m2_t> {
-  static constexpr DType value = DType::float8_e5m2;
-};
+struct DTypeOf<float8_e5m2_t> : DTypeConstant<DType::float8_e5m2> {};
 template <>
-struct DTypeOf<int8_t> {
-  static constexpr DType value = DType::int8;
-};
+struct DTypeOf<int8_t> : DTypeConstant<DType::int8> {};
 template <>
-struct DTypeOf<int16_t> {
-  static constexpr DType value = DType::int16;
-};
+struct DTypeOf<int16_t> : DTypeConstant<DType::int16> {};
 template <>
-struct DTypeOf<int32_t> {
-  static constexpr DType value = DType::int32;
-};
+struct DTypeOf<int32_t> : DTypeConstant<DType::int32> {};
 template <>
-struct DTypeOf<int64_t> {
-  static constexpr DType value = DType::int64;
-};
+struct DTypeOf<int64_t> : DTypeConstant<DType::int64> {};
 template <>
-struct DTypeOf<uint8_t> {
-  static constexpr DType value = DType::uint8;
-};
+struct DTypeOf<uint8_t> : DTypeConstant<DType::uint8> {};
 template <>
-struct DTypeOf<uint16_t> {
-  static constexpr DType value = DType::uint16;
-};
+struct DTypeOf<uint16_t> : DTypeConstant<DType::uint16> {};
 template <>
-struct DTypeOf<uint32_t> {
-  static constexpr DType value = DType::uint32;
-};
+struct DTypeOf<uint32_t> : DTypeConstant<DType::uint32> {};
 template <>
-struct DTypeOf<uint64_t> {
-  static constexpr DType value = DType::uint64;
-};
+struct DTypeOf<uint64_t> : DTypeConstant<DType::uint64> {};
 template <>
-struct DTypeOf<bool> {
-  static constexpr DType value = DType::boolean;
-};
+struct DTypeOf<bool> : DTypeConstant<DType::boolean> {};
 template <class T>
 inline constexpr DType dtype_of = DTypeOf<T>::value;
 

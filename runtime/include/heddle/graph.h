@@ -136,7 +136,7 @@ class Graph {
   void output(const std::string& name, Value value);
 
   // Adds a node of any op: `inputs` in the schema's order. The functions of heddle/ops/ call this.
-  std::vector<Value> add(const OpSchema& op, std::span<const Value> inputs, Attributes attributes = {},
+  std::vector<Value> add(const OpSchema& op, std::span<const Value> inputs, const Attributes& attributes = {},
                          const std::string& name = "");
   // Nodes added while the returned object lives are named "prefix/...": `auto s = g.scope("layer0");`
   class Scope {

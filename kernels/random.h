@@ -1,0 +1,10 @@
+#pragma once
+
+#include "heddle/schema.h"
+
+namespace heddle {
+
+const OpSchema& random_bits_op();
+const OpSchema& dropout_op();
+
+}  // namespace heddle
