@@ -1,6 +1,8 @@
 // How a backend reports failure: throw; the kit turns it into the status of the call.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <exception>
@@ -22,10 +24,17 @@ class Failure : public std::runtime_error {
   hd_code code_;
 };
 
+// Bytes of the text that ends a struct of `size` bytes at `offset`: a caller built against an older header
+// has fewer.
+inline size_t text_bytes(uint32_t size, size_t offset, size_t most) noexcept {
+  return size > offset ? std::min<size_t>(size - offset, most) : 0;
+}
+
 inline int32_t fill_status(hd_status* status, int32_t code, const char* text) noexcept {
   if (status != nullptr) {
     status->code = code;
-    std::snprintf(status->text, sizeof(status->text), "%s", text);
+    std::snprintf(status->text, text_bytes(status->size, offsetof(hd_status, text), sizeof(status->text)),
+                  "%s", text);
   }
   return code;
 }
