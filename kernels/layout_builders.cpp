@@ -12,8 +12,8 @@ namespace {
 
 using Ints = std::vector<int64_t>;
 
-Value add_one(const OpSchema& op, std::initializer_list<Value> inputs, Attributes attributes) {
-  return inputs.begin()->graph().add(op, {inputs.begin(), inputs.size()}, std::move(attributes))[0];
+Value add_one(const OpSchema& op, std::initializer_list<Value> inputs, const Attributes& attributes) {
+  return inputs.begin()->graph().add(op, {inputs.begin(), inputs.size()}, attributes)[0];
 }
 
 // A position along an axis of `size`: numbers below 0 count from the end.

@@ -10,7 +10,8 @@ namespace {
 [[noreturn]] void corrupt(const std::string& text) { throw Error(ErrorCode::corrupt, text); }
 
 std::vector<std::byte> constant_bytes(const ScalarStep& step) {
-  Tensor t = is_integer(step.dtype) ? Tensor::of<int64_t>({step.integer}, Shape()).to(step.dtype) : Tensor::scalar(step.value, step.dtype);
+  Tensor t = is_integer(step.dtype) ? Tensor::of<int64_t>({step.integer}, Shape()).to(step.dtype)
+                                    : Tensor::scalar(step.value, step.dtype);
   std::vector<std::byte> bytes(size_of(step.dtype));
   std::memcpy(bytes.data(), t.data(), bytes.size());
   if (step.dtype == DType::uint64) std::memcpy(bytes.data(), &step.integer, sizeof(int64_t));
@@ -43,7 +44,8 @@ EncodedProgram::EncodedProgram(const ScalarProgram& program) {
   for (uint32_t s = 0; s < program.steps.size(); ++s) {
     const ScalarStep& step = program.steps[s];
     const bool constant = step.op == ScalarOp::constant;
-    hd_value& value = values_.emplace_back(scalar_value(constant ? HD_VALUE_CONSTANT : HD_VALUE_INTERMEDIATE, step.dtype));
+    hd_value& value =
+        values_.emplace_back(scalar_value(constant ? HD_VALUE_CONSTANT : HD_VALUE_INTERMEDIATE, step.dtype));
     if (constant) {
       value.data = constants_.emplace_back(constant_bytes(step)).data();
       continue;
@@ -101,12 +103,18 @@ EncodedAttributes::EncodedAttributes(const Attributes& attributes) {
       a.floats = floats_.emplace_back(std::move(list)).data();
       a.n = static_cast<uint32_t>(floats_.back().size());
     };
-    if (const auto* b = std::get_if<bool>(&value)) integers(HD_ATTR_INT, {*b ? 1 : 0});
-    else if (const auto* i = std::get_if<int64_t>(&value)) integers(HD_ATTR_INT, {*i});
-    else if (const auto* d = std::get_if<DType>(&value)) integers(HD_ATTR_INT, {static_cast<int64_t>(*d)});
-    else if (const auto* v = std::get_if<std::vector<int64_t>>(&value)) integers(HD_ATTR_INTS, *v);
-    else if (const auto* f = std::get_if<double>(&value)) reals(HD_ATTR_FLOAT, {*f});
-    else if (const auto* fs = std::get_if<std::vector<double>>(&value)) reals(HD_ATTR_FLOATS, *fs);
+    if (const auto* b = std::get_if<bool>(&value))
+      integers(HD_ATTR_INT, {*b ? 1 : 0});
+    else if (const auto* i = std::get_if<int64_t>(&value))
+      integers(HD_ATTR_INT, {*i});
+    else if (const auto* d = std::get_if<DType>(&value))
+      integers(HD_ATTR_INT, {static_cast<int64_t>(*d)});
+    else if (const auto* v = std::get_if<std::vector<int64_t>>(&value))
+      integers(HD_ATTR_INTS, *v);
+    else if (const auto* f = std::get_if<double>(&value))
+      reals(HD_ATTR_FLOAT, {*f});
+    else if (const auto* fs = std::get_if<std::vector<double>>(&value))
+      reals(HD_ATTR_FLOATS, *fs);
     else if (const auto* dims = std::get_if<Dims>(&value)) {
       std::vector<int64_t> list;
       for (const Dim& dim : *dims) list.push_back(dim.number());
@@ -127,11 +135,13 @@ ScalarProgram decode_program(const hd_graph& graph) {
   constexpr uint32_t undefined = HD_NO_VALUE;
   std::vector<uint32_t> reg(graph.n_value, undefined);
   const auto index = [&](uint32_t v) {
-    if (v >= graph.n_value) corrupt("a scalar program names value " + std::to_string(v) + " of " + std::to_string(graph.n_value));
+    if (v >= graph.n_value)
+      corrupt("a scalar program names value " + std::to_string(v) + " of " + std::to_string(graph.n_value));
     return v;
   };
   for (uint32_t i = 0; i < graph.n_input; ++i)
-    reg[index(graph.input[i])] = program.input(decode_dtype(graph.value[graph.input[i]]->type.dtype, "a scalar program"));
+    reg[index(graph.input[i])] =
+        program.input(decode_dtype(graph.value[graph.input[i]]->type.dtype, "a scalar program"));
   for (uint32_t v = 0; v < graph.n_value; ++v) {
     const hd_value& value = *graph.value[v];
     if (value.kind != HD_VALUE_CONSTANT) continue;
@@ -139,19 +149,24 @@ ScalarProgram decode_program(const hd_graph& graph) {
     const DType dtype = decode_dtype(value.type.dtype, "a scalar program");
     const Tensor t = Tensor::borrow(const_cast<void*>(value.data), dtype, Shape());
     reg[v] = program.constant(is_integer(dtype) ? 0.0 : t.at(0), dtype);
-    if (dtype == DType::uint64) std::memcpy(&program.steps.back().integer, value.data, sizeof(int64_t));
-    else if (is_integer(dtype)) program.steps.back().integer = t.to(DType::int64).values<int64_t>()[0];
+    if (dtype == DType::uint64)
+      std::memcpy(&program.steps.back().integer, value.data, sizeof(int64_t));
+    else if (is_integer(dtype))
+      program.steps.back().integer = t.to(DType::int64).values<int64_t>()[0];
   }
   for (uint32_t n = 0; n < graph.n_node; ++n) {
     const hd_node& node = *graph.node[n];
     const ScalarOpInfo* info = find_scalar_op(node.op);
-    if (info == nullptr || info->op == ScalarOp::constant) corrupt("a scalar program has an unknown step '" + std::string(node.op) + "'");
+    if (info == nullptr || info->op == ScalarOp::constant)
+      corrupt("a scalar program has an unknown step '" + std::string(node.op) + "'");
     if (static_cast<int>(node.n_in) != info->operands || node.n_out != 1)
-      corrupt("step " + std::string(node.op) + " of a scalar program has " + std::to_string(node.n_in) + " operands");
+      corrupt("step " + std::string(node.op) + " of a scalar program has " + std::to_string(node.n_in) +
+              " operands");
     uint32_t in[3] = {0, 0, 0};
     for (uint32_t i = 0; i < node.n_in; ++i) {
       in[i] = reg[index(node.in[i])];
-      if (in[i] == undefined) corrupt("step " + std::string(node.op) + " of a scalar program reads a value before it is made");
+      if (in[i] == undefined)
+        corrupt("step " + std::string(node.op) + " of a scalar program reads a value before it is made");
     }
     const uint32_t out = index(node.out[0]);
     ScalarStep step{info->op, decode_dtype(graph.value[out]->type.dtype, node.op)};
@@ -161,7 +176,8 @@ ScalarProgram decode_program(const hd_graph& graph) {
   }
   for (uint32_t i = 0; i < graph.n_output; ++i) {
     program.outputs.push_back(reg[index(graph.output[i])]);
-    if (program.outputs.back() == undefined) corrupt("a scalar program returns a value that it does not make");
+    if (program.outputs.back() == undefined)
+      corrupt("a scalar program returns a value that it does not make");
   }
   validate(program);
   return program;
@@ -178,13 +194,17 @@ Attributes decode_attributes(const hd_node& node, const OpSchema& op) {
     if (doc == nullptr) corrupt(where + ": the op has no such attribute");
     const std::string_view kind = doc->kind;
     const auto expect = [&](uint32_t code) {
-      if (a.kind != code) corrupt(where + ": expected " + std::string(kind) + ", got kind " + std::to_string(a.kind));
+      if (a.kind != code)
+        corrupt(where + ": expected " + std::string(kind) + ", got kind " + std::to_string(a.kind));
     };
     if (kind == "int" || kind == "bool" || kind == "dtype") {
       expect(HD_ATTR_INT);
-      if (kind == "int") attributes.set(a.name, a.ints[0]);
-      else if (kind == "bool") attributes.set(a.name, a.ints[0] != 0);
-      else attributes.set(a.name, decode_dtype(a.ints[0], where.c_str()));
+      if (kind == "int")
+        attributes.set(a.name, a.ints[0]);
+      else if (kind == "bool")
+        attributes.set(a.name, a.ints[0] != 0);
+      else
+        attributes.set(a.name, decode_dtype(a.ints[0], where.c_str()));
     } else if (kind == "float") {
       expect(HD_ATTR_FLOAT);
       attributes.set(a.name, a.floats[0]);

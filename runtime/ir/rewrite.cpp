@@ -21,7 +21,8 @@ std::vector<bool> live_nodes(const Graph& graph) {
   return live;
 }
 
-Rewriter::Rewriter(const Graph& source) : source_(source), live_(live_nodes(source)), map_(source.value_count()) {
+Rewriter::Rewriter(const Graph& source)
+    : source_(source), live_(live_nodes(source)), map_(source.value_count()) {
   GraphData& to = *target_.data();
   to.dim_names = source.data()->dim_names;
   const auto copy_interface = [&](ValueId id) {
@@ -41,7 +42,8 @@ Value Rewriter::map(ValueId id) {
   if (id == no_value) return {};
   if (!map_[id]) {
     if (source_.info(id).kind != ValueKind::constant)
-      throw Error(ErrorCode::internal, "the rewriter was asked for '" + source_.info(id).name + "' before its node was copied or replaced");
+      throw Error(ErrorCode::internal, "the rewriter was asked for '" + source_.info(id).name +
+                                           "' before its node was copied or replaced");
     map_[id] = target_.value(target_.data()->add_value(source_.info(id)));
   }
   return map_[id];
@@ -77,8 +79,10 @@ void Rewriter::replace(NodeId id, std::span<const Value> values) {
   for (size_t i = 0; i < node.outputs.size(); ++i) {
     const ValueInfo& before = source_.info(node.outputs[i]);
     if (i >= values.size() || !values[i] || type_of(target_.info(values[i].id())) != type_of(before))
-      throw Error(ErrorCode::internal, std::string(node.op->name) + " '" + node.name + "': the replacement of result " + std::to_string(i) +
-                                           " (" + heddle::to_string(type_of(before)) + ") is missing or has another type");
+      throw Error(ErrorCode::internal, std::string(node.op->name) + " '" + node.name +
+                                           "': the replacement of result " + std::to_string(i) + " (" +
+                                           heddle::to_string(type_of(before)) +
+                                           ") is missing or has another type");
     map_[node.outputs[i]] = values[i];
   }
 }
@@ -106,8 +110,10 @@ Graph rewrite(const Graph& source, const RewriteHook& hook) {
       values = hook(target, id, node, inputs);
       target.pin("");
     }
-    if (values) rewriter.replace(id, *values);
-    else rewriter.copy(id);
+    if (values)
+      rewriter.replace(id, *values);
+    else
+      rewriter.copy(id);
     replaced |= values.has_value();
   }
   rewriter.finish();

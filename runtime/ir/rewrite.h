@@ -1,5 +1,5 @@
-// Graph transformations: a walk over a graph that builds another one with the same inputs, variables, outputs and
-// updates.
+// Graph transformations: a walk over a graph that builds another one with the same inputs, variables, outputs
+// and updates.
 #pragma once
 
 #include <functional>
@@ -12,9 +12,9 @@
 
 namespace heddle::ir {
 
-// The bookkeeping of a walk: which value of the target stands for which value of the source. The target starts with
-// the source's inputs and variables; constants follow when they are used. The caller decides, node by node and in
-// order, to copy, to replace or to skip, and then calls finish().
+// The bookkeeping of a walk: which value of the target stands for which value of the source. The target
+// starts with the source's inputs and variables; constants follow when they are used. The caller decides,
+// node by node and in order, to copy, to replace or to skip, and then calls finish().
 class Rewriter {
  public:
   explicit Rewriter(const Graph& source);
@@ -22,8 +22,8 @@ class Rewriter {
   Graph target() const { return target_; }
   // Whether an output or an update needs the node.
   bool is_live(NodeId id) const { return live_[id]; }
-  // The value of the target that stands for `source` (no value for no_value). Throws internal when its node has
-  // neither been copied nor replaced.
+  // The value of the target that stands for `source` (no value for no_value). Throws internal when its node
+  // has neither been copied nor replaced.
   Value map(ValueId source);
   std::vector<Value> inputs(NodeId id);
   // Adds the node as it is, with its name and pin, and maps its results.
@@ -41,12 +41,14 @@ class Rewriter {
   std::vector<Value> map_;
 };
 
-// Sees each live node in order with its operands as values of `target`; returns the values that take the place of
-// its results (nodes it adds are named "NODE/..." and inherit the pin), or nullopt to copy the node as it is.
-using RewriteHook =
-    std::function<std::optional<std::vector<Value>>(Graph& target, NodeId id, const Node& node, std::span<const Value> inputs)>;
+// Sees each live node in order with its operands as values of `target`; returns the values that take the
+// place of its results (nodes it adds are named "NODE/..." and inherit the pin), or nullopt to copy the node
+// as it is.
+using RewriteHook = std::function<std::optional<std::vector<Value>>(
+    Graph& target, NodeId id, const Node& node, std::span<const Value> inputs)>;
 
-// The graph with `hook` applied to every node that is needed; nodes that the replacements left without use are gone.
+// The graph with `hook` applied to every node that is needed; nodes that the replacements left without use
+// are gone.
 Graph rewrite(const Graph& source, const RewriteHook& hook);
 
 // Which nodes the outputs and updates of the graph need.

@@ -1,5 +1,5 @@
-// Checkpoints: named tensors in the safetensors format (https://github.com/huggingface/safetensors), readable from
-// Python as they are.
+// Checkpoints: named tensors in the safetensors format (https://github.com/huggingface/safetensors), readable
+// from Python as they are.
 #pragma once
 
 #include <map>
@@ -14,12 +14,13 @@ struct Checkpoint {
   std::map<std::string, std::string> metadata;  // "__metadata__" of the file
 };
 
-// Writes to a temporary file in the same folder, flushes it to the disk, and renames: a crash at any moment leaves
-// the old file or the new one, never half of one. Throws io naming the file and the system's reason.
+// Writes to a temporary file in the same folder, flushes it to the disk, and renames: a crash at any moment
+// leaves the old file or the new one, never half of one. Throws io naming the file and the system's reason.
 void save_checkpoint(const std::string& file, const Checkpoint& checkpoint);
 
-// Throws io (unreadable) or corrupt (with the byte where the file stops making sense: truncated, overlapping or
-// out-of-range tensors, unknown dtype, header that is no JSON object). Every size is checked before it is used.
+// Throws io (unreadable) or corrupt (with the byte where the file stops making sense: truncated, overlapping
+// or out-of-range tensors, unknown dtype, header that is no JSON object). Every size is checked before it is
+// used.
 Checkpoint load_checkpoint(const std::string& file);
 
 }  // namespace heddle

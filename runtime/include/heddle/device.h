@@ -30,7 +30,8 @@ struct DeviceListing {
 class Device {
  public:
   // "cpu", "cpu:threads=1", "trn1:numerics=off", "systolic:FILE.toml", or a plugin's device. Throws not_found
-  // listing the names that exist, invalid_argument listing the options that exist.
+  // listing the names that exist, invalid_argument listing the options that exist. Opening the same spec
+  // again while it is open gives the same device.
   static Device open(const std::string& spec);
 
   Device() = default;
@@ -39,7 +40,7 @@ class Device {
   const std::string& spec() const;         // as it was opened: "cpu:threads=1"
   const std::string& description() const;  // one line: "AMD EPYC, 2 threads, AVX-512"
   Clock clock() const;
-  uint64_t memory_bytes() const;           // 0: unknown
+  uint64_t memory_bytes() const;  // 0: unknown
   // Gives cached memory (packed weights, pools) back to the system.
   void trim();
   bool operator==(const Device& other) const { return impl_ == other.impl_; }
@@ -54,8 +55,9 @@ class Device {
 // HEDDLE_PLUGIN_PATH (colon-separated files or folders, read once, at the first use of devices). Any thread.
 std::vector<DeviceListing> list_devices();
 
-// Loads a backend library. Throws io (not loadable, no heddle_plugin_v1), unsupported (another ABI major: both
-// numbers in the text), invalid_argument (a device name that is taken). Loaded libraries are never unloaded.
+// Loads a backend library. Throws io (not loadable, no heddle_plugin_v1), unsupported (another ABI major:
+// both numbers in the text), invalid_argument (a device name that is taken). Loaded libraries are never
+// unloaded.
 void load_plugin(const std::string& file);
 
 }  // namespace heddle

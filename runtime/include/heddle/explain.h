@@ -14,10 +14,10 @@ struct Explanation {
   };
   struct NodeRow {
     std::string name;
-    std::string op;           // "matmul", "pointwise(add,gelu_erf)"
-    std::string types;        // "float32[64,128] <- float32[64,32], float32[32,128]"
+    std::string op;     // "matmul", "pointwise(add,gelu_erf)"
+    std::string types;  // "float32[64,128] <- float32[64,32], float32[32,128]"
     std::string device;
-    std::string kernel;       // what the device calls it: "cpu.matmul.onednn"
+    std::string kernel;  // what the device calls it: "cpu.matmul.onednn"
     uint32_t partition = 0;
     double flops = 0;
     double bytes = 0;
@@ -25,9 +25,9 @@ struct Explanation {
   };
   struct CopyRow {
     std::string value;
-    std::string from, to;     // device names; "host" for inputs, outputs and constants
+    std::string from, to;  // device names; "host" for inputs, outputs and constants
     uint64_t bytes = 0;
-    std::string why;          // "input", "output", "constant", "crosses devices", "commit", ...
+    std::string why;  // "input", "output", "constant", "crosses devices", "commit", ...
   };
   struct MemoryRow {
     std::string device;
@@ -36,13 +36,13 @@ struct Explanation {
     uint64_t variable_bytes = 0;
     uint64_t constant_bytes = 0;
   };
-  std::vector<NodeRow> nodes;        // in launch order
-  std::vector<CopyRow> copies;       // in step order
+  std::vector<NodeRow> nodes;   // in launch order
+  std::vector<CopyRow> copies;  // in step order
   std::vector<MemoryRow> memory;
   std::vector<std::string> partitions;  // device of each
 
-  std::string table() const;         // for people
-  std::string json() const;          // one document
+  std::string table() const;  // for people
+  std::string json() const;   // one document
 };
 
 }  // namespace heddle

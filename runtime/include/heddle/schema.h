@@ -98,9 +98,9 @@ struct OpSchema {
   const char* name;     // "softmax"
   const char* family;   // file and section: "softmax"
   const char* summary;  // one line with the equation
-  std::vector<OperandDoc> inputs;
-  std::vector<OperandDoc> outputs;
-  std::vector<AttributeDoc> attributes;
+  std::vector<OperandDoc> inputs = {};
+  std::vector<OperandDoc> outputs = {};
+  std::vector<AttributeDoc> attributes = {};
   // The types of the results; throws Error with what is wrong (Graph::add names the node and the operands).
   std::vector<ValueType> (*infer)(const InferCall&) = nullptr;
   Cost (*cost)(const CostCall&) = nullptr;
@@ -110,7 +110,7 @@ struct OpSchema {
   // Null for core ops.
   std::vector<Value> (*decompose)(const DecomposeCall&) = nullptr;
   void (*reference)(const ReferenceCall&) = nullptr;
-  Accuracy accuracy;
+  Accuracy accuracy = {};
 
   bool is_composite() const { return decompose != nullptr; }
 };

@@ -31,48 +31,49 @@ enum class Fallback : uint8_t {
 
 struct SessionOptions {
   Fallback fallback = Fallback::forbid;
-  bool fusion = true;         // propose fused pointwise chains and matmul epilogues to the devices
-  bool composites = true;     // offer composites whole; false: core ops only
-  bool freeze = false;        // variables will not change while this session lives: devices may pack them
-  size_t plan_cache = 8;      // plans kept, one per binding of named dims (least recently used goes first)
+  bool fusion = true;      // propose fused pointwise chains and matmul epilogues to the devices
+  bool composites = true;  // offer composites whole; false: core ops only
+  bool freeze = false;     // variables will not change while this session lives: devices may pack them
+  size_t plan_cache = 8;   // plans kept, one per binding of named dims (least recently used goes first)
 };
 
 // Facts about one run.
 struct RunReport {
   uint64_t wall_ns = 0;
-  uint64_t copies = 0;          // copy steps between devices, host staging included
+  uint64_t copies = 0;  // copy steps between devices, host staging included
   uint64_t copy_bytes = 0;
-  uint64_t host_copies = 0;     // inputs, outputs and commits that were copied rather than bound in place
-  uint64_t simulated_ps = 0;    // sum over the simulated devices' programs; never part of wall_ns
+  uint64_t host_copies = 0;   // inputs, outputs and commits that were copied rather than bound in place
+  uint64_t simulated_ps = 0;  // sum over the simulated devices' programs; never part of wall_ns
 };
 
 class Session {
  public:
-  // The first device is where nodes run; others serve pinned nodes and fallback. Plans are made at the first run
-  // with each binding of the graph's named dims. Later changes to `graph` are not seen.
-  Session(const Graph& graph, std::vector<Device> devices, Variables variables = Variables(), SessionOptions options = {});
+  // The first device is where nodes run; others serve pinned nodes and fallback. Plans are made at the first
+  // run with each binding of the graph's named dims. Later changes to `graph` are not seen.
+  Session(const Graph& graph, std::vector<Device> devices, Variables variables = Variables(),
+          SessionOptions options = {});
   ~Session();
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
 
   // Inputs by name to outputs by name; names in `inputs` must be exactly the graph's. Throws not_found,
-  // dtype_mismatch, shape_mismatch (naming the input), unsupported (the refused nodes), out_of_memory, device,
-  // poisoned, cancelled. Not re-entrant: one run at a time per session.
+  // dtype_mismatch, shape_mismatch (naming the input), unsupported (the refused nodes), out_of_memory,
+  // device, poisoned, cancelled. Not re-entrant: one run at a time per session.
   std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& inputs);
 
   // The same by position (graph.inputs() and graph.outputs() order) into tensors of the right type: allocates
-  // nothing in Heddle's code once the binding has been planned. Dense tensors are bound in place on devices whose
-  // memory is the host's. An undefined output tensor means "not wanted".
+  // nothing in Heddle's code once the binding has been planned. Dense tensors are bound in place on devices
+  // whose memory is the host's. An undefined output tensor means "not wanted".
   void run(std::span<const Tensor> inputs, std::span<Tensor> outputs);
 
-  // run() on the session's own thread. The session must outlive the future.
+  // run() on a thread of its own. The session must outlive the future, and nothing else may run in between.
   std::future<std::map<std::string, Tensor>> run_async(std::map<std::string, Tensor> inputs);
-  // Ends the current run between two steps with a `cancelled` error; variables it had committed in place are
-  // poisoned. Any thread.
+  // Ends the current run (or the next one, when none is running) between two steps with a `cancelled` error;
+  // variables it had committed in place are poisoned. Any thread.
   void cancel();
 
-  // What runs where and why, what is copied, and how memory is used, under `binding` (may be empty when the graph
-  // has no named dims). Plans if needed.
+  // What runs where and why, what is copied, and how memory is used, under `binding` (may be empty when the
+  // graph has no named dims). Plans if needed.
   Explanation explain(const DimBinding& binding = {});
 
   const RunReport& last_run() const;

@@ -1,4 +1,5 @@
-// Variables: state that outlives runs and is shared by sessions (training and evaluation, prefill and decode).
+// Variables: state that outlives runs and is shared by sessions (training and evaluation, prefill and
+// decode).
 #pragma once
 
 #include <cstdint>
@@ -16,9 +17,10 @@ namespace exec {
 struct VariableSet;
 }
 
-// A named set of variables. A handle: copies name the same set. A variable comes into being when a session whose
-// graph declares it is first planned (initialised from its Initializer and `seed`) or when it is written; its bytes
-// then live on the device that first used it. Threads: not while a session that uses the set runs.
+// A named set of variables. A handle: copies name the same set. A variable comes into being when a session
+// whose graph declares it is first planned (initialised from its Initializer and `seed`) or when it is
+// written; its bytes then live on the device that first used it. Threads: not while a session that uses the
+// set runs.
 class Variables {
  public:
   explicit Variables(uint64_t seed = 0);

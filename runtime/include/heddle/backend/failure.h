@@ -4,11 +4,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "heddle/device_abi.h"
 
@@ -24,17 +25,19 @@ class Failure : public std::runtime_error {
   hd_code code_;
 };
 
-// Bytes of the text that ends a struct of `size` bytes at `offset`: a caller built against an older header
-// has fewer.
-inline size_t text_bytes(uint32_t size, size_t offset, size_t most) noexcept {
-  return size > offset ? std::min<size_t>(size - offset, most) : 0;
+// Copies a text into the field `to` of `most` bytes that ends a struct of `size` bytes at `offset`, cut to
+// fit: a caller built against an older header gives a shorter struct.
+inline void copy_text(char* to, uint32_t size, size_t offset, size_t most, std::string_view text) noexcept {
+  if (size <= offset) return;
+  const size_t n = std::min({text.size(), size - offset - 1, most - 1});
+  std::memcpy(to, text.data(), n);
+  to[n] = 0;
 }
 
 inline int32_t fill_status(hd_status* status, int32_t code, const char* text) noexcept {
   if (status != nullptr) {
     status->code = code;
-    std::snprintf(status->text, text_bytes(status->size, offsetof(hd_status, text), sizeof(status->text)),
-                  "%s", text);
+    copy_text(status->text, status->size, offsetof(hd_status, text), sizeof(status->text), text);
   }
   return code;
 }

@@ -92,8 +92,7 @@ inline int32_t copy(hd_device* d, hd_stream* s, hd_span dst, hd_span src, uint64
 inline int32_t offer(hd_device* d, const hd_graph* graph, uint32_t node, hd_offer* out) {
   const auto write = [out](bool accepted, const char* reason) {
     out->verdict = accepted ? HD_OFFER_YES : HD_OFFER_NO;
-    std::snprintf(out->reason, text_bytes(out->size, offsetof(hd_offer, reason), sizeof(out->reason)), "%s",
-                  reason);
+    copy_text(out->reason, out->size, offsetof(hd_offer, reason), sizeof(out->reason), reason);
   };
   hd_status status{};
   status.size = sizeof(status);

@@ -1,0 +1,54 @@
+// What stands behind heddle::Session.
+#pragma once
+
+#include <atomic>
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "exec/variable_set.h"
+#include "heddle/session.h"
+#include "heddle/trace.h"
+#include "plan/plan.h"
+
+namespace heddle {
+
+struct Session::Impl final : plan::VariableSource {
+  Graph graph;
+  std::vector<device::DevicePtr> devices;
+  Variables variables;
+  SessionOptions options;
+  std::vector<std::shared_ptr<exec::VariableState>> states;  // per variable of the graph
+  std::list<std::unique_ptr<plan::Plan>> plans;              // most recently used first
+  uint64_t plans_made = 0;
+  RunReport report;
+  Trace* trace = nullptr;
+  std::atomic<bool> cancelled{false};
+  std::vector<const void*> bound_inputs;  // what the front plan's host slots point to now
+  std::vector<const void*> bound_outputs;
+  std::vector<device::Buffer> spare;  // front plan: memory for outputs that a run does not want
+
+  Impl(const Graph& source, const std::vector<Device>& opened, Variables set, SessionOptions chosen);
+
+  // Graph inputs in order -> the plan for their shapes, made when new, moved to the front.
+  plan::Plan& plan_for(std::span<const Tensor> inputs);
+  DimBinding binding_of(std::span<const Tensor> inputs) const;
+  plan::Plan& plan_under(const DimBinding& binding);
+  void front_changed();
+  void run(std::span<const Tensor> inputs, std::span<Tensor> outputs);
+
+  plan::VariablePlace settle(uint32_t index, const device::DevicePtr& device) override;
+
+ private:
+  void check_inputs(std::span<const Tensor> inputs) const;
+  void check_outputs(const plan::Plan& plan, std::span<Tensor> outputs) const;
+  void check_variables(const plan::Plan& plan) const;
+  void bind_host(plan::Plan& plan, std::span<const Tensor> inputs, std::span<Tensor> outputs);
+  void run_step(plan::Plan& plan, size_t index, std::span<const Tensor> inputs, std::span<Tensor> outputs);
+  void launch(plan::Plan& plan, const plan::CompiledPartition& part);
+  void record(const plan::Plan& plan, const plan::CompiledPartition& part);
+  bool is_frozen_stale(const plan::Plan& plan) const;
+};
+
+}  // namespace heddle
