@@ -74,7 +74,8 @@ std::string element_text(const Tensor& t, int64_t flat) {
     std::memcpy(&v, at, sizeof(v));
     return std::to_string(v);
   }
-  return format("%.9g", t.at(flat));
+  const double v = t.at(flat);
+  return std::isnan(v) ? "nan" : format("%.9g", v);
 }
 
 bool same_bits(const Tensor& a, const Tensor& b, int64_t flat) {

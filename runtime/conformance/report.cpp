@@ -72,7 +72,10 @@ std::vector<OpSummary> Report::ops() const {
   std::vector<OpSummary> all;
   for (const Result& r : results) {
     auto at = std::find_if(all.begin(), all.end(), [&](const OpSummary& s) { return s.op == r.op; });
-    if (at == all.end()) at = all.insert(all.end(), OpSummary{r.op});
+    if (at == all.end()) {
+      at = all.insert(all.end(), OpSummary());
+      at->op = r.op;
+    }
     at->error = std::max(at->error, r.error);
     if (r.outcome == Outcome::passed) ++at->passed;
     if (r.outcome == Outcome::failed) ++at->failed;

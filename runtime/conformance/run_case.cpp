@@ -49,7 +49,7 @@ Result run_case(const device::DevicePtr& device, const Case& c) {
   Result result;
   result.id = c.id;
   result.op = c.op;
-  const char* doing = "while being asked for an offer, the device ";
+  const char* doing = "";
   try {
     const Problem problem = c.make();
     Partition partition(problem.graph);
@@ -58,7 +58,7 @@ Result run_case(const device::DevicePtr& device, const Case& c) {
       result.reason = *reason;
       return result;
     }
-    doing = "offered, and then: ";
+    doing = "offered, but ";
     Execution execution(device, problem);
     result.kernel = execution.kernels();
     result.outcome = Outcome::passed;

@@ -4,7 +4,7 @@ namespace heddle::conformance {
 
 const std::vector<Case>& graph_cases() {
   static const auto* const list = [] {
-    auto* made = new CaseList;  // lives for ever
+    auto* const made = new CaseList;  // lives for ever
     add_convert_cases(*made);
     add_gather_cases(*made);
     add_layout_cases(*made);

@@ -38,7 +38,7 @@ struct Result {
   std::string reason;
   std::string kernel;  // what the device says ran it: "cpu.softmax"
   bool exact = false;  // was compared bit for bit
-  double error = 0;    // largest |got - ref| in units of the bound: 1 is the most that passes; 0 when exact
+  double error = 0;    // largest |got - ref| in units of the bound: 1 is the most that passes
 };
 
 // Results of one op.
@@ -67,7 +67,8 @@ struct Report {
   std::string repro(const Result& result) const;
   // For people: a line per op, the refusals with their reasons, and each failure with its repro.
   std::string text() const;
-  // One document: {"device", "passed", "failed", "unsupported", "ok", "ops": [...], "cases": [...]}.
+  // One document: {"device", "passed", "failed", "unsupported", "ok", "ops": [...], "cases": [...]}; an
+  // infinite error is null.
   std::string json() const;
 };
 
