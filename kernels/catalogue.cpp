@@ -8,8 +8,9 @@ namespace {
 
 std::vector<const OpSchema*> collect() {
   const OpList families[] = {
-      convert_ops(),   gather_ops(), layout_ops(), matmul_ops(),
-      pointwise_ops(), random_ops(), reduce_ops(), sort_ops(),
+      attention_ops(), convert_ops(),   gather_ops(),    layout_ops(),    loss_ops(),
+      matmul_ops(),    normalize_ops(), optimizer_ops(), pointwise_ops(), random_ops(),
+      reduce_ops(),    rope_ops(),      softmax_ops(),   sort_ops(),
   };
   std::vector<const OpSchema*> ops;
   for (const OpList& family : families) ops.insert(ops.end(), family.begin(), family.end());

@@ -16,13 +16,19 @@ OpList all_ops();
 const OpSchema* find_op(std::string_view name);
 
 // One list per family; catalogue.cpp puts them together.
+OpList attention_ops();
 OpList convert_ops();
 OpList gather_ops();
 OpList layout_ops();
+OpList loss_ops();
 OpList matmul_ops();
+OpList normalize_ops();
+OpList optimizer_ops();
 OpList pointwise_ops();
 OpList random_ops();
 OpList reduce_ops();
+OpList rope_ops();
+OpList softmax_ops();
 OpList sort_ops();
 
 }  // namespace heddle

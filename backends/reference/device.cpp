@@ -7,20 +7,14 @@
 
 #include "heddle/backend.h"
 #include "heddle/schema.h"
-#include "ir/abi_codec.h"
 #include "ir/scalar_program.h"
 #include "kernels/catalogue.h"
+#include "kernels/oracle_kernel.h"
 
 namespace heddle::reference {
 namespace {
 
 using namespace heddle::backend;
-
-Tensor view(const ValueRef& value, void* data) {
-  Shape shape;
-  for (const int64_t d : value.dims()) shape.push_back(d);
-  return Tensor::borrow(data, static_cast<DType>(value.dtype()), shape);
-}
 
 Offer offer(const OpSchema& op, const NodeRef& node, bool composites) {
   if (composites) return yes();
@@ -35,36 +29,6 @@ Offer offer(const OpSchema& op, const NodeRef& node, bool composites) {
   return yes();
 }
 
-Kernel make(const OpSchema& op, const NodeRef& node) {
-  // What the kernel keeps: attributes, and the types of its operands (as tensors without memory of their
-  // own).
-  struct Prepared {
-    Attributes attributes;
-    std::vector<Tensor> inputs, outputs;
-  };
-  auto prepared = std::make_shared<Prepared>();
-  prepared->attributes = decode_attributes(*node.get(), op);
-  static std::byte nowhere;
-  for (uint32_t i = 0; i < node.inputs(); ++i)
-    prepared->inputs.push_back(node.input(i) ? view(node.input(i), &nowhere) : Tensor());
-  for (uint32_t i = 0; i < node.outputs(); ++i) prepared->outputs.push_back(view(node.output(i), &nowhere));
-  Kernel kernel;
-  kernel.name = std::string("reference.") + op.name;
-  kernel.run = [&op, prepared](const Arguments& a) {
-    for (uint32_t i = 0; i < prepared->inputs.size(); ++i) {
-      Tensor& t = prepared->inputs[i];
-      if (t.defined()) t = Tensor::borrow(const_cast<void*>(a.inputs[i]), t.dtype(), t.shape());
-    }
-    for (uint32_t i = 0; i < prepared->outputs.size(); ++i) {
-      Tensor& t = prepared->outputs[i];
-      t = Tensor::borrow(a.outputs[i], t.dtype(), t.shape());
-    }
-    op.reference({prepared->attributes, prepared->inputs, prepared->outputs});
-  };
-  kernel.alias = std::string_view(op.name) == "reshape";
-  return kernel;
-}
-
 std::vector<DeviceFactory> devices() {
   return {{"reference", [](const Options& options) {
              options.expect({"composites", "memory"});
@@ -76,7 +40,7 @@ std::vector<DeviceFactory> devices() {
              for (const OpSchema* op : all_ops()) {
                table[op->name] = {
                    [op, on = composites == "on"](const NodeRef& n) { return offer(*op, n, on); },
-                   [op](const NodeRef& n) { return make(*op, n); }};
+                   [op](const NodeRef& n) { return oracle_kernel(*op, n, "reference"); }};
              }
              DeviceFacts facts{.name = "reference",
                                .description = "double-precision reference kernels, one thread"};

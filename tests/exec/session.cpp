@@ -9,7 +9,36 @@ namespace {
 
 Device reference() { return Device::open("reference"); }
 
+// Every built-in device whose time is wall time.
+const char* const real_devices[] = {"reference", "cpu", "cpu:threads=1"};
+
 }  // namespace
+
+TEST_CASE("Pointwise chains broadcast and agree on every device") {
+  Graph g;
+  const Value x = g.input("x", f32, {"n", 3, 5});
+  const Value row = g.input("row", f32, {5}), column = g.input("column", f32, {3, 1});
+  const Value h = gelu((x + row) * column);
+  g.output("h", h);
+  g.output("sum", sum(h * sigmoid(x) - 1.0, {0, 2}));
+  g.output("mask", select(greater(x, row), exp(x), column * 0.5));
+  for (const int64_t n : {1, 7, 400}) {
+    Tensor in(f32, {n, 3, 5});
+    for (int64_t i = 0; i < in.elements(); ++i) in.set(i, 0.37 * static_cast<double>(i % 23) - 4);
+    const std::map<std::string, Tensor> inputs{{"x", in},
+                                               {"row", Tensor::of<float>({1, -1, 0.5f, 2, 0}, {5})},
+                                               {"column", Tensor::of<float>({1, 2, -1}, {3, 1})}};
+    std::map<std::string, Tensor> want;
+    for (const char* name : real_devices) {
+      Session session(g, {Device::open(name)});
+      const auto got = session.run(inputs);
+      if (want.empty()) want = got;
+      for (const auto& [output, tensor] : want)
+        for (int64_t i = 0; i < tensor.elements(); ++i)
+          REQUIRE(std::abs(got.at(output).at(i) - tensor.at(i)) <= 1e-5 * (1 + std::abs(tensor.at(i))));
+    }
+  }
+}
 
 TEST_CASE("A session runs a graph with named dims, one plan per binding") {
   Graph g;

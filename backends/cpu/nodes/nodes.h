@@ -1,0 +1,49 @@
+// Nodes to kernels: each nodes/<family>.cpp prepares the kernels of kernels/<family>.h for the nodes of its
+// family. Ops, dtypes and shapes without a kernel here run on the double-precision oracle, under the name
+// "cpu.oracle.OP".
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cpu/threads.h"
+#include "heddle/backend/kernel.h"
+#include "heddle/dtype.h"
+#include "heddle/shape.h"
+
+namespace heddle::cpu {
+
+// What a kernel may know of its device.
+struct NodeContext {
+  Threads threads;
+};
+
+// A prepared kernel, or nullopt when the family's kernels do not cover the node.
+using Prepare =
+    std::function<std::optional<backend::Kernel>(const backend::NodeRef& node, const NodeContext& context)>;
+using PrepareTable = std::map<std::string, Prepare, std::less<>>;
+
+void add_attention_nodes(PrepareTable& table);
+void add_convert_nodes(PrepareTable& table);
+void add_gather_nodes(PrepareTable& table);
+void add_layout_nodes(PrepareTable& table);
+void add_loss_nodes(PrepareTable& table);
+void add_matmul_nodes(PrepareTable& table);
+void add_normalize_nodes(PrepareTable& table);
+void add_optimizer_nodes(PrepareTable& table);
+void add_pointwise_nodes(PrepareTable& table);
+void add_random_nodes(PrepareTable& table);
+void add_reduce_nodes(PrepareTable& table);
+void add_softmax_nodes(PrepareTable& table);
+
+inline Shape shape_of(const backend::ValueRef& value) {
+  Shape shape;
+  for (const int64_t d : value.dims()) shape.push_back(d);
+  return shape;
+}
+inline DType dtype_of_value(const backend::ValueRef& value) { return static_cast<DType>(value.dtype()); }
+
+}  // namespace heddle::cpu
