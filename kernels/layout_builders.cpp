@@ -24,6 +24,9 @@ Dim position(const Dim& at, const Dim& size) { return at.is_number() && at.numbe
 Value reshape(Value x, const NewSizes& wanted) {
   std::vector<Dim> sizes = wanted.sizes();
   const auto open = std::find(sizes.begin(), sizes.end(), Dim(-1));
+  if (std::count(sizes.begin(), sizes.end(), Dim(-1)) > 1) {
+    refuse_argument("reshape of " + x.name() + ": at most one size may be -1");
+  }
   if (open != sizes.end()) {
     Dim others = 1;
     for (auto at = sizes.begin(); at != sizes.end(); ++at)

@@ -128,7 +128,7 @@ std::vector<Bound> bounds_of(const OpSchema& op, const Attributes& attributes, s
         op.accuracy.c * unit_roundoff(wide ? DType::float64 : DType::float32) * std::sqrt(depth);
     const double underflow = smallest_subnormal(dtype) + (wide ? std::numeric_limits<double>::min()
                                                                : double{std::numeric_limits<float>::min()});
-    const double rounding = unit_roundoff(dtype);
+    const double rounding = 2 * unit_roundoff(dtype);  // of the result and of the reference
     for (double& m : magnitude[o].values<double>()) {
       const double reference = std::fabs(references[o].at(&m - magnitude[o].values<double>().data()));
       m = relative * m + rounding * reference + underflow;

@@ -12,8 +12,8 @@ namespace heddle::conformance {
 // How far each element of one result may be from the oracle. Undefined: not at all.
 using Bound = Tensor;  // float64, the shape of the result
 
-// The bounds of a node's results from its schema: c * u_acc * sqrt(depth) * magnitude + u_out * |ref|, plus
-// what rounding below the normal range adds: the smallest subnormal of the result's dtype, and float32's
+// The bounds of a node's results from its schema: c * u_acc * sqrt(depth) * magnitude + 2 * u_out * |ref|,
+// plus what rounding below the normal range adds: the smallest subnormal of the result's dtype, and float32's
 // (float64's) smallest normal, because a device may flush its arithmetic's subnormals to zero. Undefined for
 // exact ops and for results that are no floats.
 std::vector<Bound> bounds_of(const OpSchema& op, const Attributes& attributes, std::span<const Tensor> inputs,

@@ -107,8 +107,9 @@ std::vector<std::vector<double>> error_bounds(const OpCase& c, const std::vector
     for (int64_t i = 0; i < reference[o].elements(); ++i) {
       const double size = std::fabs(reference[o].at(i));
       const double m = op.accuracy.magnitude ? magnitude[o].at(i) : size;
-      bound.push_back(
-          op.accuracy.exact ? 0 : op.accuracy.c * sums * std::sqrt(depth) * m + unit_roundoff(dtype) * size);
+      bound.push_back(op.accuracy.exact
+                          ? 0
+                          : op.accuracy.c * sums * std::sqrt(depth) * m + 2 * unit_roundoff(dtype) * size);
     }
     bounds.push_back(bound);
   }

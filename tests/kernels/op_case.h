@@ -27,7 +27,7 @@ std::vector<Tensor> run_reference(const OpCase& c);
 // The same through the op's decomposition, every node of which is evaluated by its own reference.
 std::vector<Tensor> run_decomposition(const OpCase& c);
 
-// Element by element what the schema's accuracy allows: c * u_acc * sqrt(depth) * magnitude + u_out *
+// Element by element what the schema's accuracy allows: c * u_acc * sqrt(depth) * magnitude + 2 * u_out *
 // |reference|.
 std::vector<std::vector<double>> error_bounds(const OpCase& c, const std::vector<Tensor>& reference);
 

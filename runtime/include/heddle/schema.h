@@ -83,8 +83,10 @@ struct CostCall {
 };
 
 // How far a device may be from the oracle, element by element:
-//   |got - ref| <= c * u_acc * sqrt(K) * magnitude + u_out * |ref|
-// u_acc is float32's unit roundoff (float64's for float64), u_out the output dtype's.
+//   |got - ref| <= c * u_acc * sqrt(K) * magnitude + 2 * u_out * |ref|
+// u_acc is float32's unit roundoff (float64's for float64), u_out the output dtype's: twice, because the
+// result and the reference are both rounded, and a difference too small to see may round them to different
+// sides.
 struct Accuracy {
   bool exact = false;  // bit for bit (data movement, integers)
   double c = 4;
