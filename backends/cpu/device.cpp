@@ -28,6 +28,8 @@ class DeviceExecutor final : public backend::Executor {
 
 PrepareTable prepare_table() {
   PrepareTable table;
+  add_attention_nodes(table);
+  add_matmul_nodes(table);
   add_pointwise_nodes(table);
   return table;
 }

@@ -18,6 +18,12 @@ struct Threads {
   int count = 1;
 };
 
+// The grain for a loop whose every index costs about `elements` elements of streaming work: a range then
+// takes some microseconds, several times what starting a thread does.
+inline int64_t grain_of(int64_t elements) {
+  return std::max<int64_t>(1, 16384 / std::max<int64_t>(1, elements));
+}
+
 // The number of ranges that parallel_for(threads, n, grain, ...) makes.
 inline int64_t parallel_ranges(Threads threads, int64_t n, int64_t grain) {
   return std::min<int64_t>(threads.count, (n + grain - 1) / grain);

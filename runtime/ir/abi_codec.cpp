@@ -1,8 +1,11 @@
 #include "ir/abi_codec.h"
 
+#include <algorithm>
 #include <cstring>
+#include <span>
 
 #include "core/element.h"
+#include "ir/graph_data.h"
 
 namespace heddle {
 namespace {
@@ -25,6 +28,22 @@ hd_value scalar_value(uint32_t kind, DType dtype) {
   v.type.dtype = static_cast<uint32_t>(dtype);
   v.name = "";
   return v;
+}
+
+// A field of a struct that may be older, and so shorter, than ours: bytes past its size read as zero.
+template <class S, class T>
+T field(const S& s, T S::*member) {
+  const auto* at = reinterpret_cast<const std::byte*>(&(s.*member));
+  const auto end = static_cast<size_t>(at - reinterpret_cast<const std::byte*>(&s)) + sizeof(T);
+  return end <= s.size ? s.*member : T{};
+}
+
+// Element `i` of an array that the sender may have left null.
+template <class T>
+const T& element(const T* const* array, uint32_t i, const char* what) {
+  if (array == nullptr || array[i] == nullptr)
+    corrupt(std::string(what) + " " + std::to_string(i) + " is null");
+  return *array[i];
 }
 
 DType decode_dtype(int64_t code, const char* where) {
@@ -130,104 +149,159 @@ EncodedAttributes::EncodedAttributes(const Attributes& attributes) {
   for (const hd_attr& a : attrs_) pointers_.push_back(&a);
 }
 
-ScalarProgram decode_program(const hd_graph& graph) {
-  ScalarProgram program;
-  constexpr uint32_t undefined = HD_NO_VALUE;
-  std::vector<uint32_t> reg(graph.n_value, undefined);
-  const auto index = [&](uint32_t v) {
-    if (v >= graph.n_value)
-      corrupt("a scalar program names value " + std::to_string(v) + " of " + std::to_string(graph.n_value));
-    return v;
-  };
-  for (uint32_t i = 0; i < graph.n_input; ++i)
-    reg[index(graph.input[i])] =
-        program.input(decode_dtype(graph.value[graph.input[i]]->type.dtype, "a scalar program"));
-  for (uint32_t v = 0; v < graph.n_value; ++v) {
-    const hd_value& value = *graph.value[v];
-    if (value.kind != HD_VALUE_CONSTANT) continue;
-    if (value.data == nullptr) corrupt("a constant of a scalar program has no data");
-    const DType dtype = decode_dtype(value.type.dtype, "a scalar program");
-    const Tensor t = Tensor::borrow(const_cast<void*>(value.data), dtype, Shape());
-    reg[v] = program.constant(is_integer(dtype) ? 0.0 : t.at(0), dtype);
-    if (dtype == DType::uint64)
-      std::memcpy(&program.steps.back().integer, value.data, sizeof(int64_t));
-    else if (is_integer(dtype))
-      program.steps.back().integer = t.to(DType::int64).values<int64_t>()[0];
-  }
-  for (uint32_t n = 0; n < graph.n_node; ++n) {
-    const hd_node& node = *graph.node[n];
-    const ScalarOpInfo* info = find_scalar_op(node.op);
-    if (info == nullptr || info->op == ScalarOp::constant)
-      corrupt("a scalar program has an unknown step '" + std::string(node.op) + "'");
-    if (static_cast<int>(node.n_in) != info->operands || node.n_out != 1)
-      corrupt("step " + std::string(node.op) + " of a scalar program has " + std::to_string(node.n_in) +
-              " operands");
-    uint32_t in[3] = {0, 0, 0};
-    for (uint32_t i = 0; i < node.n_in; ++i) {
-      in[i] = reg[index(node.in[i])];
-      if (in[i] == undefined)
-        corrupt("step " + std::string(node.op) + " of a scalar program reads a value before it is made");
+namespace {
+
+class ProgramDecoder {
+ public:
+  explicit ProgramDecoder(const hd_graph& graph) : graph_(graph), reg_(graph.n_value, undefined) {}
+
+  ScalarProgram decode() {
+    for (uint32_t i = 0; i < field(graph_, &hd_graph::n_input); ++i) {
+      const uint32_t v = index(graph_.input, i);
+      define(v, program_.input(dtype_of_value(v)));
     }
-    const uint32_t out = index(node.out[0]);
-    ScalarStep step{info->op, decode_dtype(graph.value[out]->type.dtype, node.op)};
-    for (int i = 0; i < 3; ++i) step.operand[i] = in[i];
-    reg[out] = program.registers();
-    program.steps.push_back(step);
+    for (uint32_t v = 0; v < graph_.n_value; ++v)
+      if (value(v).kind == HD_VALUE_CONSTANT) define(v, constant(value(v)));
+    for (uint32_t n = 0; n < field(graph_, &hd_graph::n_node); ++n)
+      step(element(graph_.node, n, "node of a scalar program"));
+    for (uint32_t i = 0; i < field(graph_, &hd_graph::n_output); ++i)
+      program_.outputs.push_back(read(index(graph_.output, i)));
+    try {
+      validate(program_);
+    } catch (const Error& e) {
+      corrupt(e.what());
+    }
+    return std::move(program_);
   }
-  for (uint32_t i = 0; i < graph.n_output; ++i) {
-    program.outputs.push_back(reg[index(graph.output[i])]);
-    if (program.outputs.back() == undefined)
-      corrupt("a scalar program returns a value that it does not make");
+
+ private:
+  static constexpr uint32_t undefined = HD_NO_VALUE;
+
+  uint32_t index(const uint32_t* list, uint32_t i) const {
+    if (list == nullptr) corrupt("a scalar program has a list of values that is null");
+    if (list[i] >= graph_.n_value) {
+      corrupt("a scalar program names value " + std::to_string(list[i]) + " of " +
+              std::to_string(graph_.n_value));
+    }
+    return list[i];
   }
-  validate(program);
-  return program;
+  const hd_value& value(uint32_t v) const { return element(graph_.value, v, "value of a scalar program"); }
+  DType dtype_of_value(uint32_t v) const {
+    if (value(v).type.rank != 0) corrupt("value " + std::to_string(v) + " of a scalar program is not rank 0");
+    return decode_dtype(value(v).type.dtype, "a scalar program");
+  }
+  void define(uint32_t v, uint32_t reg) {
+    if (reg_[v] != undefined) corrupt("value " + std::to_string(v) + " of a scalar program is made twice");
+    reg_[v] = reg;
+  }
+  uint32_t read(uint32_t v) const {
+    if (reg_[v] == undefined)
+      corrupt("value " + std::to_string(v) + " of a scalar program is read before it is made");
+    return reg_[v];
+  }
+
+  uint32_t constant(const hd_value& v) {
+    const void* data = field(v, &hd_value::data);
+    if (data == nullptr) corrupt("a constant of a scalar program has no data");
+    const DType dtype = decode_dtype(v.type.dtype, "a scalar program");
+    const Tensor t = Tensor(dtype, Shape());
+    std::memcpy(const_cast<void*>(t.data()), data, size_of(dtype));
+    ScalarStep step{ScalarOp::constant, dtype, {0, 0, 0}, 0, 0};
+    if (!is_integer(dtype))
+      step.value = t.at(0);
+    else if (dtype == DType::uint64)
+      std::memcpy(&step.integer, data, sizeof(int64_t));
+    else
+      step.integer = t.to(DType::int64).values<int64_t>()[0];
+    program_.steps.push_back(step);
+    return program_.registers() - 1;
+  }
+
+  void step(const hd_node& node) {
+    if (node.op == nullptr) corrupt("a step of a scalar program has no name");
+    const std::string name = node.op;
+    const ScalarOpInfo* info = find_scalar_op(name);
+    if (info == nullptr || info->op == ScalarOp::constant)
+      corrupt("a scalar program has the unknown step '" + name + "'");
+    const uint32_t n_in = field(node, &hd_node::n_in);
+    if (static_cast<int>(n_in) != info->operands || field(node, &hd_node::n_out) != 1) {
+      corrupt("step " + name + " of a scalar program has " + std::to_string(n_in) + " operands and " +
+              std::to_string(field(node, &hd_node::n_out)) + " results");
+    }
+    ScalarStep step{info->op, DType::float32, {0, 0, 0}, 0, 0};
+    for (uint32_t i = 0; i < n_in; ++i) step.operand[i] = read(index(node.in, i));
+    const uint32_t out = index(node.out, 0);
+    step.dtype = dtype_of_value(out);
+    program_.steps.push_back(step);
+    define(out, program_.registers() - 1);
+  }
+
+  const hd_graph& graph_;
+  ScalarProgram program_;
+  std::vector<uint32_t> reg_;  // of each value
+};
+
+// One attribute in the kind that its documentation says.
+AttributeValue decode_attribute(const hd_attr& a, std::string_view kind, const std::string& where) {
+  const auto expect = [&](uint32_t code, const void* data, bool may_be_empty) {
+    if (a.kind != code)
+      corrupt(where + ": expected " + std::string(kind) + ", got kind " + std::to_string(a.kind));
+    if (data == nullptr && !(may_be_empty && field(a, &hd_attr::n) == 0))
+      corrupt(where + ": its data is null");
+  };
+  if (kind == "int" || kind == "bool" || kind == "dtype") {
+    expect(HD_ATTR_INT, a.ints, false);
+    if (kind == "int") return a.ints[0];
+    if (kind == "bool") return a.ints[0] != 0;
+    return decode_dtype(a.ints[0], where.c_str());
+  }
+  if (kind == "float") {
+    expect(HD_ATTR_FLOAT, a.floats, false);
+    return a.floats[0];
+  }
+  if (kind == "floats") {
+    expect(HD_ATTR_FLOATS, a.floats, true);
+    return std::vector<double>(a.floats, a.floats + field(a, &hd_attr::n));
+  }
+  if (kind == "ints" || kind == "dims") {
+    expect(HD_ATTR_INTS, a.ints, true);
+    const std::span<const int64_t> ints(a.ints, field(a, &hd_attr::n));
+    if (kind == "ints") return std::vector<int64_t>(ints.begin(), ints.end());
+    if (ints.size() > HD_MAX_RANK)
+      corrupt(where + ": " + std::to_string(ints.size()) + " sizes are too many");
+    for (const int64_t n : ints)
+      if (n < 0) corrupt(where + ": the size " + std::to_string(n) + " is negative");
+    return Dims(std::vector<Dim>(ints.begin(), ints.end()));
+  }
+  if (kind == "string") {
+    expect(HD_ATTR_STRING, a.text, false);
+    return std::string(a.text);
+  }
+  expect(HD_ATTR_GRAPH, a.graph, false);
+  return std::make_shared<const ScalarProgram>(decode_program(*a.graph));
 }
 
+}  // namespace
+
+ScalarProgram decode_program(const hd_graph& graph) { return ProgramDecoder(graph).decode(); }
+
 Attributes decode_attributes(const hd_node& node, const OpSchema& op) {
+  const std::string owner = std::string(op.name) + " '" + (node.name ? node.name : "") + "'";
   Attributes attributes;
-  for (uint32_t i = 0; i < node.n_attr; ++i) {
-    const hd_attr& a = *node.attr[i];
-    const AttributeDoc* doc = nullptr;
-    for (const AttributeDoc& d : op.attributes)
-      if (std::string_view(d.name) == a.name) doc = &d;
-    const std::string where = std::string(op.name) + " '" + node.name + "', attribute " + a.name;
-    if (doc == nullptr) corrupt(where + ": the op has no such attribute");
-    const std::string_view kind = doc->kind;
-    const auto expect = [&](uint32_t code) {
-      if (a.kind != code)
-        corrupt(where + ": expected " + std::string(kind) + ", got kind " + std::to_string(a.kind));
-    };
-    if (kind == "int" || kind == "bool" || kind == "dtype") {
-      expect(HD_ATTR_INT);
-      if (kind == "int")
-        attributes.set(a.name, a.ints[0]);
-      else if (kind == "bool")
-        attributes.set(a.name, a.ints[0] != 0);
-      else
-        attributes.set(a.name, decode_dtype(a.ints[0], where.c_str()));
-    } else if (kind == "float") {
-      expect(HD_ATTR_FLOAT);
-      attributes.set(a.name, a.floats[0]);
-    } else if (kind == "floats") {
-      expect(HD_ATTR_FLOATS);
-      attributes.set(a.name, std::vector<double>(a.floats, a.floats + a.n));
-    } else if (kind == "ints") {
-      expect(HD_ATTR_INTS);
-      attributes.set(a.name, std::vector<int64_t>(a.ints, a.ints + a.n));
-    } else if (kind == "dims") {
-      expect(HD_ATTR_INTS);
-      Dims dims;
-      for (uint32_t k = 0; k < a.n; ++k) dims.push_back(a.ints[k]);
-      attributes.set(a.name, dims);
-    } else if (kind == "string") {
-      expect(HD_ATTR_STRING);
-      attributes.set(a.name, std::string(a.text));
-    } else {
-      expect(HD_ATTR_GRAPH);
-      attributes.set(a.name, std::make_shared<const ScalarProgram>(decode_program(*a.graph)));
-    }
+  for (uint32_t i = 0; i < field(node, &hd_node::n_attr); ++i) {
+    const hd_attr& a = element(node.attr, i, (owner + ", attribute").c_str());
+    if (a.name == nullptr) corrupt(owner + ": attribute " + std::to_string(i) + " has no name");
+    const auto doc = std::find_if(op.attributes.begin(), op.attributes.end(),
+                                  [&](const AttributeDoc& d) { return std::string_view(d.name) == a.name; });
+    const std::string where = owner + ", attribute " + a.name;
+    if (doc == op.attributes.end()) corrupt(where + ": the op has no such attribute");
+    attributes.set(a.name, decode_attribute(a, doc->kind, where));
   }
-  return attributes;
+  try {
+    return ir::complete_attributes(op, attributes);  // a sender may leave out defaults
+  } catch (const Error& e) {
+    corrupt(owner + ": " + e.what());
+  }
 }
 
 }  // namespace heddle

@@ -52,9 +52,9 @@ class EncodedAttributes {
   std::vector<const hd_attr*> pointers_;
 };
 
-// The attributes in the kinds that `op` documents. Throws corrupt for kinds that do not fit, malformed
-// programs and unknown steps: what comes across the contract is checked, never trusted. Unknown attributes
-// are an error too.
+// The attributes in the kinds and the order that `op` documents, with its defaults where the sender left them
+// out. Throws corrupt for unknown and missing attributes, kinds that do not fit, malformed programs and
+// unknown steps: what comes across the contract is checked, never trusted.
 Attributes decode_attributes(const hd_node& node, const OpSchema& op);
 ScalarProgram decode_program(const hd_graph& graph);
 

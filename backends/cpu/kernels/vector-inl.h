@@ -5,7 +5,8 @@
 //   store(v, d, p)  store_n(v, d, p, n) lanes rounded to nearest even; NaN stays NaN
 //   exp(d, x)  log(d, x)                within 2 units in the last place (float), libm (double); IEEE special
 //   cases exp2_falling(d, x)                  2^x for x <= 0 (-inf gives 0, NaN stays), 0 below 2^-126
-//   transpose_rows                      rows to columns, for packing
+//   steps(d, n, f)                      a loop over n elements, vector by vector
+//   transpose4(a, b, c, e)              four rows of four floats to columns
 #if defined(HEDDLE_CPU_VECTOR_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef HEDDLE_CPU_VECTOR_INL_H_
 #undef HEDDLE_CPU_VECTOR_INL_H_
@@ -213,6 +214,43 @@ HWY_INLINE V log(D d, V x) {
   }
 }
 
+// A whole vector, where the other case is a number of lanes. Loops are written once for both: `steps` calls
+// f(i, Whole()) for whole vectors and f(i, n) for the n elements that are left, k counting up to 4 so that
+// sums can run side by side.
+struct Whole {};
+
+template <class D, class T>
+HWY_INLINE hn::Vec<D> load_n(D d, const T* HWY_RESTRICT p, Whole) {
+  return load(d, p);
+}
+template <class V, class D, class T>
+HWY_INLINE void store_n(V v, D d, T* HWY_RESTRICT p, Whole) {
+  store(v, d, p);
+}
+// v in the lanes that count, `other` in the rest.
+template <class D, class V>
+HWY_INLINE V keep_n(D, V v, Whole, Lane<D>) {
+  return v;
+}
+template <class D, class V>
+HWY_INLINE V keep_n(D d, V v, size_t n, Lane<D> other) {
+  return hn::IfThenElse(hn::FirstN(d, n), v, hn::Set(d, other));
+}
+
+template <class D, class F>
+HWY_INLINE void steps(D d, int64_t n, F f) {
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  int64_t i = 0;
+  for (; i + 4 * lanes <= n; i += 4 * lanes) {
+    f(i, Whole(), 0);
+    f(i + lanes, Whole(), 1);
+    f(i + 2 * lanes, Whole(), 2);
+    f(i + 3 * lanes, Whole(), 3);
+  }
+  for (; i + lanes <= n; i += lanes) f(i, Whole(), 0);
+  if (i < n) f(i, static_cast<size_t>(n - i), 1);
+}
+
 template <class D, class V>
 HWY_INLINE Lane<D> sum_of(D d, V v) {
   return hn::GetLane(hn::SumOfLanes(d, v));
@@ -221,6 +259,26 @@ template <class D, class V>
 HWY_INLINE Lane<D> max_of(D d, V v) {
   return hn::GetLane(hn::MaxOfLanes(d, v));
 }
+
+// Four sums (or maxima) side by side: latency hides, and rounding errors grow less.
+template <class D>
+struct Sums {
+  hn::Vec<D> part[4];
+  explicit Sums(D d) { part[0] = part[1] = part[2] = part[3] = hn::Zero(d); }
+  Lane<D> total(D d) const {
+    return sum_of(d, hn::Add(hn::Add(part[0], part[1]), hn::Add(part[2], part[3])));
+  }
+};
+template <class D>
+struct Maxima {
+  hn::Vec<D> part[4];
+  explicit Maxima(D d) {
+    part[0] = part[1] = part[2] = part[3] = hn::Set(d, -std::numeric_limits<Lane<D>>::infinity());
+  }
+  Lane<D> total(D d) const {
+    return max_of(d, hn::Max(hn::Max(part[0], part[1]), hn::Max(part[2], part[3])));
+  }
+};
 
 // Four rows of four floats to columns.
 #if HWY_TARGET != HWY_SCALAR

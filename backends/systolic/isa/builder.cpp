@@ -347,6 +347,9 @@ void NeuronCore::affine_select(const Tile& out, const Tile& in, const AffinePatt
   draft.require(is_comparison(compare), "needs a comparison");
   draft.out(out).in(in, Role::in0);
   same_shape(draft, out, in);
+  bool alike = in.rank() == out.rank();
+  for (int a = 0; alike && a < in.rank(); ++a) alike = in.size(a) == out.size(a);
+  draft.require(alike, "needs operands with the same free dimensions, which the pattern indexes");
   impl_->commit(draft);
 }
 

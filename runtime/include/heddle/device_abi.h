@@ -135,7 +135,8 @@ typedef struct hd_pair {
   uint32_t second;
 } hd_pair;
 
-/* Owned by the caller, who sets `size`; the callee writes code and text. */
+/* Owned by the caller, who sets `size`; the callee writes code and text, which ends (with NUL) within `size`.
+ */
 typedef struct hd_status {
   uint32_t size;
   int32_t code; /* hd_code */
@@ -267,13 +268,13 @@ typedef struct hd_device_vtable {
   void (*release_stream)(hd_device*, hd_stream*);
 
   /* Enqueues a copy of equal-sized spans, either of which may be host memory; host memory must stay valid
-   * until
-   * `*tick` is reached. A tick is a number per stream that only grows; a synchronous device returns it
-   * reached. */
+   * until `*tick` is reached. A tick is a number per stream that only grows; a synchronous device returns it
+   * reached. Spans of different sizes, or that leave their buffer, are HD_ERROR_INVALID_ARGUMENT. */
   int32_t (*copy)(hd_device*, hd_stream*, hd_span dst, hd_span src, uint64_t* tick, hd_status*);
 
   /* Whether the device can run node `node` of `graph`, with the shapes and dtypes given. Pure, cheap, and a
-   * promise: an offered node compiles in any partition. Never blocks. Any thread. */
+   * promise: an offered node compiles in any partition. Ops, attributes and hd_node.versions that the device
+   * does not know are refused with a reason, like everything else it cannot do. Never blocks. Any thread. */
   int32_t (*offer)(hd_device*, const hd_graph* graph, uint32_t node, hd_offer* offer);
 
   /* Compiles a partition whose every node was offered. Nothing of `graph` may be kept after the call. May

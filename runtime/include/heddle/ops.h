@@ -1,4 +1,4 @@
-// Every op builder.
+// Every op, family by family.
 #pragma once
 
 #include "heddle/ops/attention.h"

@@ -1,6 +1,8 @@
 // How a backend reports failure: throw; the kit turns it into the status of the call.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <exception>
@@ -23,9 +25,11 @@ class Failure : public std::runtime_error {
   hd_code code_;
 };
 
-// Copies a text into a fixed field, cut to fit.
-inline void copy_text(char* to, size_t size, std::string_view text) noexcept {
-  const size_t n = text.size() < size ? text.size() : size - 1;
+// Copies a text into the field `to` of `most` bytes that ends a struct of `size` bytes at `offset`, cut to
+// fit: a caller built against an older header gives a shorter struct.
+inline void copy_text(char* to, uint32_t size, size_t offset, size_t most, std::string_view text) noexcept {
+  if (size <= offset) return;
+  const size_t n = std::min({text.size(), size - offset - 1, most - 1});
   std::memcpy(to, text.data(), n);
   to[n] = 0;
 }
@@ -33,7 +37,7 @@ inline void copy_text(char* to, size_t size, std::string_view text) noexcept {
 inline int32_t fill_status(hd_status* status, int32_t code, const char* text) noexcept {
   if (status != nullptr) {
     status->code = code;
-    copy_text(status->text, sizeof(status->text), text);
+    copy_text(status->text, status->size, offsetof(hd_status, text), sizeof(status->text), text);
   }
   return code;
 }

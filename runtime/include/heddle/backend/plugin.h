@@ -15,6 +15,9 @@
 
 namespace heddle::backend {
 
+// The meaning of ops that this kit was written for (hd_node.version); newer ones are refused, not guessed.
+inline constexpr uint32_t op_version = 1;
+
 namespace detail {
 
 struct Buffer {
@@ -89,12 +92,19 @@ inline int32_t copy(hd_device* d, hd_stream* s, hd_span dst, hd_span src, uint64
 inline int32_t offer(hd_device* d, const hd_graph* graph, uint32_t node, hd_offer* out) {
   const auto write = [out](bool accepted, const char* reason) {
     out->verdict = accepted ? HD_OFFER_YES : HD_OFFER_NO;
-    copy_text(out->reason, sizeof(out->reason), reason);
+    copy_text(out->reason, out->size, offsetof(hd_offer, reason), sizeof(out->reason), reason);
   };
   hd_status status{};
   status.size = sizeof(status);
   const int32_t code = guarded(&status, [&] {
-    const Offer o = device(d)->offer(NodeRef(graph, node));
+    const NodeRef n(graph, node);
+    if (n.get()->version > op_version) {
+      write(false, ("knows version " + std::to_string(op_version) + " of " + n.op() + ", not " +
+                    std::to_string(n.get()->version))
+                       .c_str());
+      return;
+    }
+    const Offer o = device(d)->offer(n);
     write(o.accepted, o.reason.c_str());
   });
   if (code != HD_OK) write(false, status.text);

@@ -1,0 +1,67 @@
+// What the engines need to bind their instructions: operands with addresses, and a place for the finished steps.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "systolic/engines/map.h"
+#include "systolic/engines/pe.h"
+#include "systolic/engines/plan.h"
+
+namespace heddle::systolic {
+
+class Binder {
+ public:
+  Binder(Plan& plan, std::span<const uint32_t> order);
+  void bind_all();
+
+  const Stream& stream() const { return plan_.stream_; }
+  // The first view with that role; it must exist.
+  Operand operand(const Instruction& i, Role role) const;
+  Operand operand(const View& view) const;
+  Operand operand(const Region& region) const;
+  bool has(const Instruction& i, Role role) const { return stream().view_of(i, role) != nullptr; }
+
+  template <class Arguments>
+  void add(StepFunction run, Arguments arguments) {
+    auto owned = std::make_shared<const Arguments>(std::move(arguments));
+    plan_.steps_.push_back({run, owned.get(), current_});
+    plan_.arguments_.push_back(std::move(owned));
+  }
+  // A finished Map; rejects when there is none.
+  void add_map(const Instruction& i, const MapBuilder& builder);
+  [[noreturn]] void reject(const Instruction& i, const std::string& why) const;
+
+ private:
+  // Where a tile lies: on chip, or in HBM when its load became a view.
+  struct TilePlace {
+    Place place;
+    int64_t row_stride = 0;
+  };
+  void place_tiles();
+  void find_views();
+  void bind(uint32_t index);
+  void bind_matmul(uint32_t index);
+  void flush_product();
+
+  Plan& plan_;
+  std::vector<uint32_t> order_;
+  std::vector<TilePlace> tile_;
+  std::vector<bool> is_view_;   // per instruction: this load is done by its view
+  uint32_t current_ = 0;
+  // The K loop that is being collected, if any.
+  std::unique_ptr<Product> product_;
+  uint32_t product_first_ = 0;
+  View product_psum_;
+};
+
+// One function per engine; each binds the instructions that its engine executes.
+void bind_transpose(Binder& binder, const Instruction& i);          // pe.cpp, dve
+void bind_activation(Binder& binder, const Instruction& i);         // act.cpp
+void bind_vector(Binder& binder, const Instruction& i);             // dve.cpp
+void bind_gpsimd(Binder& binder, const Instruction& i);             // gpsimd.cpp
+void bind_dma(Binder& binder, const Instruction& i);                // dma.cpp
+
+}  // namespace heddle::systolic

@@ -1,0 +1,192 @@
+#include "systolic/engines/map.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace heddle::systolic {
+namespace {
+
+constexpr size_t register_bytes = row_max * sizeof(float);
+
+// One chunk of a row: brings operands into registers, runs the stages, stores the result. Returns the registers of the
+// result, for a reduction.
+const void* run_chunk(const Map& map, const std::array<std::byte*, nest_operands_max>& row, size_t done, size_t n,
+                      std::byte* scratch, Fault& fault) {
+  std::array<void*, register_count> registers;
+  for (int o = 0; o < map.nest.operands; ++o) {
+    const auto i = static_cast<size_t>(o);
+    const int64_t stride = map.nest.stride[i][0];
+    std::byte* at = map.scalar[i] ? row[i] : row[i] + static_cast<int64_t>(done) * stride;
+    const bool in_place = o == 0 ? map.store == nullptr : map.load[i] == nullptr;
+    registers[i] = in_place ? at : scratch + i * register_bytes;
+    if (!in_place && (o > 0 || map.reads_out)) map.load[i](registers[i], at, stride, map.scalar[i] ? 1 : n);
+  }
+  registers[register_temp0] = scratch + register_temp0 * register_bytes;
+  registers[register_temp1] = scratch + register_temp1 * register_bytes;
+  for (size_t i = 0; i < immediates_max; ++i)
+    registers[register_immediate0 + i] = const_cast<float*>(&map.immediate[i]);  // stages never write them
+  for (int s = 0; s < map.stages; ++s) {
+    const Stage& stage = map.stage[static_cast<size_t>(s)];
+    const Fault f = stage.kernel(registers[stage.out], registers[stage.a], registers[stage.b], registers[stage.c], n);
+    fault = std::max(fault, f);
+  }
+  if (map.store != nullptr)
+    map.store(row[0] + static_cast<int64_t>(done) * map.nest.stride[0][0], map.nest.stride[0][0], registers[0], n);
+  return registers[0];
+}
+
+template <class PerChunk>
+Fault run_rows(const Map& map, const Context& context, const std::array<std::byte*, nest_operands_max>& begin,
+               const Nest& nest, const PerChunk& per_chunk) {
+  Fault fault = Fault::ok;
+  const auto length = static_cast<size_t>(nest.row());
+  for_each_row(nest, begin, [&](const std::array<std::byte*, nest_operands_max>& row) {
+    for (size_t done = 0; done < length; done += row_max) {
+      const size_t n = std::min(row_max, length - done);
+      per_chunk(run_chunk(map, row, done, n, context.scratch, fault), n);
+    }
+  });
+  return fault;
+}
+
+}  // namespace
+
+Fault run_map(const void* arguments, const Context& context) {
+  const Map& map = *static_cast<const Map*>(arguments);
+  std::array<std::byte*, nest_operands_max> begin{};
+  for (int o = 0; o < map.nest.operands; ++o)
+    begin[static_cast<size_t>(o)] = map.place[static_cast<size_t>(o)].in(context);
+  if (!map.reduces) return run_rows(map, context, begin, map.nest, [](const void*, size_t) {});
+
+  // One partition at a time: the nest without its outermost dimension.
+  Nest inner = map.nest;
+  const auto outer = static_cast<size_t>(inner.rank - 1);
+  --inner.rank;
+  Fault fault = Fault::ok;
+  std::byte* reduced = map.reduced.in(context);
+  for (int64_t p = 0; p < map.nest.size[outer]; ++p) {
+    alignas(64) float partial[partial_count];
+    std::fill_n(partial, partial_count, map.reduction.identity);
+    const Fault f = run_rows(map, context, begin, inner, [&](const void* result, size_t n) {
+      map.reduction.row(partial, static_cast<const float*>(result), n);
+    });
+    fault = std::max(fault, f);
+    const float total = map.reduction.finish(partial);
+    map.store_reduced(reduced, 0, &total, 1);
+    reduced += map.reduced_stride;
+    for (int o = 0; o < map.nest.operands; ++o)
+      begin[static_cast<size_t>(o)] += map.nest.stride[static_cast<size_t>(o)][outer];
+  }
+  return fault;
+}
+
+MapBuilder::MapBuilder(const Operand& out, Arithmetic arithmetic) : arithmetic_(arithmetic) {
+  operand_[0] = out;
+  registers_[0] = arithmetic;
+}
+
+Register MapBuilder::read(const Operand& operand) { return read(operand, arithmetic_); }
+
+Register MapBuilder::read(const Operand& operand, Arithmetic registers) {
+  operand_[static_cast<size_t>(count_)] = operand;
+  registers_[static_cast<size_t>(count_)] = registers;
+  return static_cast<Register>(count_++);
+}
+
+Register MapBuilder::read_scalar(const Operand& operand) {
+  per_partition_[static_cast<size_t>(count_)] = true;
+  return read(operand);
+}
+
+Register MapBuilder::number(float bits) {
+  immediate_[static_cast<size_t>(immediates_)] = bits;
+  return static_cast<Register>(register_immediate0 + immediates_++);
+}
+
+void MapBuilder::reduce(AluOp op, const Operand& into) { reduce_ = op, reduced_ = into; }
+
+void MapBuilder::binary(Register out, AluOp op, Register a, Register b) {
+  pending_[static_cast<size_t>(stages_++)] = {Kind::binary, out, a, b, 0, op};
+}
+void MapBuilder::scale_bias(Register out, Register a, Register scale, Register bias) {
+  pending_[static_cast<size_t>(stages_++)] = {Kind::scale_bias, out, a, scale, bias};
+}
+void MapBuilder::unary(Register out, Function f, bool checked, Register a, Register alpha) {
+  pending_[static_cast<size_t>(stages_++)] = {Kind::unary, out, a, alpha, 0, AluOp::bypass, f, checked};
+}
+void MapBuilder::select(Register out, Register a, Register predicate, Register other) {
+  pending_[static_cast<size_t>(stages_++)] = {Kind::select, out, a, predicate, other};
+}
+
+void MapBuilder::emit(Map& map, const Pending& p) {
+  const auto is_scalar = [&](Register r) {
+    return r >= register_immediate0 || (r < register_temp0 && map.scalar[r]);
+  };
+  // An operand that repeats along the row is one element where a kernel has that form, else it is spread out.
+  const auto spread = [&](Register r) {
+    if (r < register_temp0) map.scalar[r] = false;
+  };
+  Stage stage{nullptr, p.out, p.a, p.b, p.c};
+  switch (p.kind) {
+    case Kind::binary: {
+      if (is_scalar(p.a) && is_scalar(p.b)) spread(p.a);
+      const Form form = is_scalar(p.a)   ? Form::scalar_vector
+                        : is_scalar(p.b) ? Form::vector_scalar
+                                         : Form::vector_vector;
+      stage.kernel = binary_kernel(p.op, form, arithmetic_);
+      break;
+    }
+    case Kind::scale_bias:
+      spread(p.a);
+      if (!is_scalar(p.b) || !is_scalar(p.c)) {
+        emit(map, {Kind::binary, p.out, p.a, p.b, 0, AluOp::multiply});
+        emit(map, {Kind::binary, p.out, p.out, p.c, 0, AluOp::add});
+        return;
+      }
+      stage.kernel = scale_bias_kernel();
+      break;
+    case Kind::unary:
+      spread(p.a);
+      stage.kernel = function_kernel(p.function, p.checked);
+      break;
+    case Kind::select:
+      spread(p.a), spread(p.b);
+      stage.kernel = select_kernel(is_scalar(p.c));
+      break;
+  }
+  map.stage[static_cast<size_t>(map.stages++)] = stage;
+}
+
+std::optional<Map> MapBuilder::finish() {
+  Map map;
+  const auto count = static_cast<size_t>(count_);
+  if (!make_nest({operand_.data(), count}, {per_partition_.data(), count}, reduce_.has_value(), map.nest))
+    return std::nullopt;
+  map.immediate = immediate_;
+  map.reads_out = reads_out_;
+  for (size_t o = 0; o < count; ++o) {
+    map.place[o] = operand_[o].place;
+    map.scalar[o] = o > 0 && map.nest.stride[o][0] == 0 && map.nest.row() > 1;
+  }
+  // Spreading an operand for one stage changes the form of another: forms settle in a second pass.
+  for (int s = 0; s < stages_; ++s) emit(map, pending_[static_cast<size_t>(s)]);
+  map.stages = 0;
+  for (int s = 0; s < stages_; ++s) emit(map, pending_[static_cast<size_t>(s)]);
+  for (size_t o = 0; o < count; ++o) {
+    const DType dtype = operand_[o].dtype;
+    const bool dense = map.nest.stride[o][0] == static_cast<int64_t>(size_of(dtype)) || map.nest.row() == 1;
+    if (is_register(dtype, registers_[o]) && (dense || map.scalar[o])) continue;
+    map.load[o] = row_loader(dtype, dense || map.scalar[o], registers_[o]);
+    if (o == 0) map.store = row_storer(dtype, dense, registers_[o]);
+  }
+  if (reduce_) {
+    map.reduces = true;
+    map.reduction = reduction(*reduce_);
+    map.reduced = reduced_.place;
+    map.reduced_stride = reduced_.stride[0];
+    map.store_reduced = row_storer(reduced_.dtype, true, Arithmetic::float32);
+  }
+  return map;
+}
+
+}  // namespace heddle::systolic

@@ -1,0 +1,252 @@
+// Float32 operators of the vector engine, one row at a time.
+#include <cmath>
+#include <cstring>
+
+#include "systolic/engines/row.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "systolic/engines/row_alu.cpp"
+#include "hwy/foreach_target.h"
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace heddle::systolic::HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D = hn::ScalableTag<float>;
+using V = hn::Vec<D>;
+using M = hn::Mask<D>;
+
+inline V one_if(M m) { return hn::IfThenElseZero(m, hn::Set(D(), 1.0f)); }
+inline M nonzero(V a) { return hn::Not(hn::Eq(a, hn::Zero(D()))); }
+
+struct Bypass { V operator()(V a, V) const { return a; } };
+struct Add { V operator()(V a, V b) const { return hn::Add(a, b); } };
+struct Subtract { V operator()(V a, V b) const { return hn::Sub(a, b); } };
+struct Multiply { V operator()(V a, V b) const { return hn::Mul(a, b); } };
+struct Divide { V operator()(V a, V b) const { return hn::Div(a, b); } };
+// x86 minimum and maximum give the second operand when one is NaN; the first is looked at as well.
+struct Maximum { V operator()(V a, V b) const { return hn::IfThenElse(hn::IsNaN(a), a, hn::IfThenElse(hn::IsNaN(b), b, hn::Max(a, b))); } };
+struct Minimum { V operator()(V a, V b) const { return hn::IfThenElse(hn::IsNaN(a), a, hn::IfThenElse(hn::IsNaN(b), b, hn::Min(a, b))); } };
+struct Equal { V operator()(V a, V b) const { return one_if(hn::Eq(a, b)); } };
+struct NotEqual { V operator()(V a, V b) const { return one_if(hn::Not(hn::Eq(a, b))); } };
+struct Greater { V operator()(V a, V b) const { return one_if(hn::Gt(a, b)); } };
+struct GreaterEqual { V operator()(V a, V b) const { return one_if(hn::Ge(a, b)); } };
+struct Less { V operator()(V a, V b) const { return one_if(hn::Lt(a, b)); } };
+struct LessEqual { V operator()(V a, V b) const { return one_if(hn::Le(a, b)); } };
+struct LogicalAnd { V operator()(V a, V b) const { return one_if(hn::And(nonzero(a), nonzero(b))); } };
+struct LogicalOr { V operator()(V a, V b) const { return one_if(hn::Or(nonzero(a), nonzero(b))); } };
+struct LogicalXor { V operator()(V a, V b) const { return one_if(hn::Xor(nonzero(a), nonzero(b))); } };
+
+// f over whole vectors, then over a padded copy of the tail.
+template <class F>
+HWY_INLINE void each_vector(float* out, const float* a, const float* b, size_t n, const F& f) {
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) hn::StoreU(f(hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, out + i);
+  if (i == n) return;
+  HWY_ALIGN float ta[hn::MaxLanes(d)] = {}, tb[hn::MaxLanes(d)] = {}, to[hn::MaxLanes(d)];
+  std::memcpy(ta, a + i, (n - i) * sizeof(float));
+  std::memcpy(tb, b + i, (n - i) * sizeof(float));
+  hn::Store(f(hn::Load(d, ta), hn::Load(d, tb)), d, to);
+  std::memcpy(out + i, to, (n - i) * sizeof(float));
+}
+
+template <class Op, Form form>
+Fault binary(void* out, const void* a, const void* b, const void*, size_t n) {
+  const D d;
+  const auto* fa = static_cast<const float*>(a);
+  const auto* fb = static_cast<const float*>(b);
+  auto* fo = static_cast<float*>(out);
+  const Op op;
+  if constexpr (form == Form::vector_vector) {
+    each_vector(fo, fa, fb, n, [&](V x, V y) HWY_ATTR { return op(x, y); });
+  } else if constexpr (form == Form::vector_scalar) {
+    const V s = hn::Set(d, *fb);
+    each_vector(fo, fa, fa, n, [&](V x, V) HWY_ATTR { return op(x, s); });
+  } else {
+    const V s = hn::Set(d, *fa);
+    each_vector(fo, fb, fb, n, [&](V x, V) HWY_ATTR { return op(s, x); });
+  }
+  return Fault::ok;
+}
+
+Fault scale_bias(void* out, const void* a, const void* b, const void* c, size_t n) {
+  const D d;
+  const V scale = hn::Set(d, *static_cast<const float*>(b)), bias = hn::Set(d, *static_cast<const float*>(c));
+  const auto* x = static_cast<const float*>(a);
+  each_vector(static_cast<float*>(out), x, x, n, [&](V v, V) HWY_ATTR { return hn::Add(hn::Mul(v, scale), bias); });
+  return Fault::ok;
+}
+
+// Registers move as bits, so integers pass unharmed; a float predicate -0 is zero like 0.
+template <bool scalar>
+Fault select(void* out, const void* a, const void* b, const void* c, size_t n) {
+  const auto* x = static_cast<const float*>(a);
+  const auto* p = static_cast<const float*>(b);
+  const auto* y = static_cast<const float*>(c);
+  auto* o = static_cast<float*>(out);
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  size_t i = 0;
+  for (; i + lanes <= n; i += lanes) {
+    const V other = scalar ? hn::Set(d, *y) : hn::LoadU(d, y + i);
+    hn::StoreU(hn::IfThenElse(nonzero(hn::LoadU(d, p + i)), hn::LoadU(d, x + i), other), d, o + i);
+  }
+  for (; i < n; ++i) o[i] = p[i] != 0 ? x[i] : y[scalar ? 0 : i];
+  return Fault::ok;
+}
+
+template <class Op>
+RowKernel form_of(Form form) {
+  switch (form) {
+    case Form::vector_vector: return binary<Op, Form::vector_vector>;
+    case Form::vector_scalar: return binary<Op, Form::vector_scalar>;
+    default: return binary<Op, Form::scalar_vector>;
+  }
+}
+
+RowKernel float_binary(AluOp op, Form form) {
+  switch (op) {
+    case AluOp::bypass: return form_of<Bypass>(form);
+    case AluOp::add: return form_of<Add>(form);
+    case AluOp::subtract: return form_of<Subtract>(form);
+    case AluOp::multiply: return form_of<Multiply>(form);
+    case AluOp::divide: return form_of<Divide>(form);
+    case AluOp::maximum: return form_of<Maximum>(form);
+    case AluOp::minimum: return form_of<Minimum>(form);
+    case AluOp::equal: return form_of<Equal>(form);
+    case AluOp::not_equal: return form_of<NotEqual>(form);
+    case AluOp::greater: return form_of<Greater>(form);
+    case AluOp::greater_equal: return form_of<GreaterEqual>(form);
+    case AluOp::less: return form_of<Less>(form);
+    case AluOp::less_equal: return form_of<LessEqual>(form);
+    case AluOp::logical_and: return form_of<LogicalAnd>(form);
+    case AluOp::logical_or: return form_of<LogicalOr>(form);
+    case AluOp::logical_xor: return form_of<LogicalXor>(form);
+    default: return nullptr;  // power and mod have no vector form; bitwise operators are integer
+  }
+}
+
+RowKernel float_scale_bias() { return scale_bias; }
+RowKernel float_select(bool scalar) { return scalar ? select<true> : select<false>; }
+
+// ---- reductions: 32 partial results, in whole vectors --------------------------------------------------------------
+
+template <class Op>
+void reduce_row(float* partial, const float* a, size_t n) {
+  const D d;
+  const size_t lanes = hn::Lanes(d);
+  const Op op;
+  size_t i = 0;
+  if (n >= partial_count) {
+    if (lanes >= 16) {
+      V p0 = hn::LoadU(d, partial), p1 = hn::LoadU(d, partial + 16);
+      for (; i + partial_count <= n; i += partial_count) {
+        p0 = op(p0, hn::LoadU(d, a + i));
+        p1 = op(p1, hn::LoadU(d, a + i + 16));
+      }
+      hn::StoreU(p0, d, partial);
+      hn::StoreU(p1, d, partial + 16);
+    } else {
+      for (; i + partial_count <= n; i += partial_count)
+        for (size_t j = 0; j < partial_count; j += lanes)
+          hn::StoreU(op(hn::LoadU(d, partial + j), hn::LoadU(d, a + i + j)), d, partial + j);
+    }
+  }
+  if (i < n) {
+    HWY_ALIGN float padded[partial_count];
+    std::memcpy(padded, partial, sizeof padded);
+    HWY_ALIGN float tail[partial_count] = {};
+    std::memcpy(tail, a + i, (n - i) * sizeof(float));
+    for (size_t j = 0; j < partial_count; j += lanes)
+      hn::Store(op(hn::Load(d, padded + j), hn::Load(d, tail + j)), d, padded + j);
+    std::memcpy(partial, padded, (n - i) * sizeof(float));
+  }
+}
+
+Reduction float_reduction(AluOp op) {
+  switch (op) {
+    case AluOp::add: return {0.0f, reduce_row<Add>, nullptr};
+    case AluOp::multiply: return {1.0f, reduce_row<Multiply>, nullptr};
+    case AluOp::maximum: return {-INFINITY, reduce_row<Maximum>, nullptr};
+    default: return {INFINITY, reduce_row<Minimum>, nullptr};
+  }
+}
+
+}  // namespace heddle::systolic::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace heddle::systolic {
+
+HWY_EXPORT(float_binary);
+HWY_EXPORT(float_scale_bias);
+HWY_EXPORT(float_select);
+HWY_EXPORT(float_reduction);
+
+RowKernel integer_binary_kernel(AluOp op, Form form, bool is_unsigned);  // row_integer.cpp
+
+namespace {
+
+float floored_mod(float a, float b) {
+  const float m = std::fmod(a, b);
+  return m != 0 && (m < 0) != (b < 0) ? m + b : m;
+}
+
+template <float (*f)(float, float), Form form>
+Fault scalar_loop(void* out, const void* a, const void* b, const void*, size_t n) {
+  const auto* fa = static_cast<const float*>(a);
+  const auto* fb = static_cast<const float*>(b);
+  auto* fo = static_cast<float*>(out);
+  for (size_t i = 0; i < n; ++i)
+    fo[i] = f(fa[form == Form::scalar_vector ? 0 : i], fb[form == Form::vector_scalar ? 0 : i]);
+  return Fault::ok;
+}
+
+template <float (*f)(float, float)>
+RowKernel scalar_form(Form form) {
+  switch (form) {
+    case Form::vector_vector: return scalar_loop<f, Form::vector_vector>;
+    case Form::vector_scalar: return scalar_loop<f, Form::vector_scalar>;
+    default: return scalar_loop<f, Form::scalar_vector>;
+  }
+}
+
+float power(float a, float b) { return std::pow(a, b); }
+
+template <float (*combine)(float, float)>
+float tree(const float* partial) {
+  float t[partial_count];
+  std::memcpy(t, partial, sizeof t);
+  for (size_t half = partial_count / 2; half > 0; half /= 2)
+    for (size_t i = 0; i < half; ++i) t[i] = combine(t[i], t[i + half]);
+  return t[0];
+}
+
+float add(float a, float b) { return a + b; }
+float multiply(float a, float b) { return a * b; }
+float maximum(float a, float b) { return std::isnan(a) ? a : std::isnan(b) ? b : a > b ? a : b; }
+float minimum(float a, float b) { return std::isnan(a) ? a : std::isnan(b) ? b : a < b ? a : b; }
+
+}  // namespace
+
+RowKernel binary_kernel(AluOp op, Form form, Arithmetic arithmetic) {
+  if (arithmetic != Arithmetic::float32) return integer_binary_kernel(op, form, arithmetic == Arithmetic::uint32);
+  if (op == AluOp::power) return scalar_form<power>(form);
+  if (op == AluOp::mod) return scalar_form<floored_mod>(form);
+  return HWY_DYNAMIC_DISPATCH(float_binary)(op, form);
+}
+RowKernel scale_bias_kernel() { return HWY_DYNAMIC_DISPATCH(float_scale_bias)(); }
+RowKernel select_kernel(bool c_is_scalar) { return HWY_DYNAMIC_DISPATCH(float_select)(c_is_scalar); }
+
+Reduction reduction(AluOp op) {
+  Reduction r = HWY_DYNAMIC_DISPATCH(float_reduction)(op);
+  r.finish = op == AluOp::add ? tree<add> : op == AluOp::multiply ? tree<multiply>
+             : op == AluOp::maximum ? tree<maximum> : tree<minimum>;
+  return r;
+}
+
+}  // namespace heddle::systolic
+#endif

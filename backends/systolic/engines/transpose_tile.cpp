@@ -1,0 +1,89 @@
+// nc_transpose, on the tensor engine and on the vector engine.
+#include <cstring>
+
+#include "systolic/engines/binder.h"
+#include "systolic/engines/move.h"
+
+namespace heddle::systolic {
+namespace {
+
+struct TileTranspose {
+  Move move;
+  bool spreads = false;  // a product with an identity: NaN and Inf times 0 are NaN, all along a result row
+  MatrixOperand in, out;
+  int64_t rows = 0, columns = 0;  // of the input
+  RowLoader load = nullptr;
+  RowStorer store = nullptr;
+};
+
+Fault run_tile_transpose(const void* arguments, const Context& context) {
+  const TileTranspose& job = *static_cast<const TileTranspose*>(arguments);
+  const Fault fault = run_move(job.move, context, 0, 0);
+  if (!job.spreads) return fault;
+  // The result is finite almost always: look for an exponent of all ones, row by row of the result.
+  auto* row = static_cast<float*>(static_cast<void*>(context.scratch));
+  std::byte* at = job.out.place.in(context);
+  for (int64_t c = 0; c < job.columns; ++c, at += job.out.row_stride) {
+    std::array<std::byte*, nest_operands_max> begin{};
+    begin[0] = at;
+    float* to = row;
+    for_each_row(job.out.columns, begin, [&](const auto& run) {
+      job.load(to, run[0], job.out.columns.stride[0][0], static_cast<size_t>(job.out.columns.row()));
+      to += job.out.columns.row();
+    });
+    uint32_t found = 0;
+    for (int64_t r = 0; r < job.rows; ++r) {
+      uint32_t bits;
+      std::memcpy(&bits, row + r, sizeof bits);
+      found |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    if (found == 0) continue;
+    int special = 0, where = 0;
+    for (int64_t r = 0; r < job.rows; ++r)
+      if (!(row[r] - row[r] == 0.0f)) ++special, where = static_cast<int>(r);
+    const float lone = row[where];
+    for (int64_t r = 0; r < job.rows; ++r) row[r] = __builtin_nanf("");
+    if (special == 1) row[where] = lone;  // its own product is with 1, and every other product of the sum is 0
+    const float* from = row;
+    for_each_row(job.out.columns, begin, [&](const auto& run) {
+      job.store(run[0], job.out.columns.stride[0][0], from, static_cast<size_t>(job.out.columns.row()));
+      from += job.out.columns.row();
+    });
+  }
+  return fault;
+}
+
+}  // namespace
+
+void bind_transpose(Binder& binder, const Instruction& i) {
+  const Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
+  // The input as [free, partition]: its free dimensions become rows. A free box of several dimensions is merged first.
+  MatrixOperand flat;
+  Operand turned;
+  turned.place = in.place, turned.dtype = in.dtype;
+  if (!make_matrix(in, flat)) binder.reject(i, "its operand's free dimensions cannot be walked");
+  const Nest& walk = flat.columns;
+  turned.rank = walk.rank + 1;
+  if (turned.rank > axes_max - 1) binder.reject(i, "its operand has too many free dimensions");
+  for (int d = 0; d < walk.rank; ++d) {
+    turned.size[static_cast<size_t>(walk.rank - 1 - d)] = walk.size[static_cast<size_t>(d)];
+    turned.stride[static_cast<size_t>(walk.rank - 1 - d)] = walk.stride[0][static_cast<size_t>(d)];
+  }
+  turned.size[static_cast<size_t>(walk.rank)] = in.size[0];
+  turned.stride[static_cast<size_t>(walk.rank)] = in.stride[0];
+  const auto move = make_move(out, turned, false);
+  if (!move) binder.reject(i, "the free dimensions of its operands do not nest; reshape them alike");
+  TileTranspose job;
+  job.move = *move;
+  job.rows = in.size[0], job.columns = in.elements() / in.size[0];
+  job.spreads = i.engine == Engine::pe && !binder.stream().device->pe.transpose_exact;
+  if (job.spreads) {
+    make_matrix(out, job.out);
+    const bool dense = job.out.columns.stride[0][0] == static_cast<int64_t>(size_of(out.dtype));
+    job.load = row_loader(out.dtype, dense, Arithmetic::float32);
+    job.store = row_storer(out.dtype, dense, Arithmetic::float32);
+  }
+  binder.add(run_tile_transpose, job);
+}
+
+}  // namespace heddle::systolic

@@ -1,0 +1,77 @@
+#include "systolic/program.h"
+
+#include <optional>
+
+#include "heddle/error.h"
+#include "systolic/engines/plan.h"
+#include "systolic/lower/scratch.h"
+
+namespace heddle::systolic {
+namespace {
+
+constexpr uint64_t rounded(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+}  // namespace
+
+class Program::Impl {
+ public:
+  Impl(Stream made, const CompileOptions& options) : stream(std::move(made)) {
+    if (options.numerics) {
+      plan.emplace(stream, std::span<const uint32_t>());
+      scratch = plan_scratch(stream, {}, true);
+      table_bytes = rounded((stream.values.size() + 1) * sizeof(std::byte*));
+    }
+  }
+
+  Stream stream;
+  Timing timing;
+  std::optional<Plan> plan;
+  ScratchLayout scratch;
+  uint64_t table_bytes = 0;
+};
+
+Program::Program(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Program::Program(Program&&) noexcept = default;
+Program& Program::operator=(Program&&) noexcept = default;
+Program::~Program() = default;
+
+const Stream& Program::stream() const { return impl_->stream; }
+const Timing& Program::timing() const { return impl_->timing; }
+uint64_t Program::scratch_bytes() const { return impl_->scratch.bytes; }
+
+uint64_t Program::memory_bytes() const {
+  if (!impl_->plan) return 0;
+  return impl_->table_bytes + systolic::scratch_bytes + rounded(impl_->plan->on_chip_bytes()) + impl_->scratch.bytes;
+}
+
+void Program::run(std::span<std::byte* const> values, std::byte* memory) const {
+  if (!impl_->plan) throw Error(ErrorCode::unsupported, "the program was compiled for timing alone (numerics=off)");
+  // Working memory: the table of bases, staging, on-chip memory, scratch HBM.
+  auto** base = static_cast<std::byte**>(static_cast<void*>(memory));
+  std::byte* const staging = memory + impl_->table_bytes;
+  std::byte* const chip = staging + systolic::scratch_bytes;
+  std::byte* const scratch = chip + rounded(impl_->plan->on_chip_bytes());
+  base[0] = chip;
+  size_t given = 0;
+  for (size_t v = 0; v < impl_->stream.values.size(); ++v) {
+    if (impl_->stream.values[v].scratch) {
+      base[1 + v] = scratch + impl_->scratch.offset[v];
+    } else {
+      if (given == values.size()) {
+        throw Error(ErrorCode::invalid_argument,
+                    "the program has more HBM values than the " + std::to_string(given) + " that were given");
+      }
+      base[1 + v] = values[given++];
+    }
+  }
+  impl_->plan->run(base, staging);
+}
+
+std::string Program::report() const { return "{}"; }
+std::string Program::trace() const { return "[]"; }
+
+Program compile(Stream stream, const CompileOptions& options) {
+  return Program(std::make_unique<Program::Impl>(std::move(stream), options));
+}
+
+}  // namespace heddle::systolic

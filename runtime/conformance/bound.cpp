@@ -1,0 +1,166 @@
+#include "conformance/bound.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <span>
+
+namespace heddle::conformance {
+namespace {
+
+// The distance of two neighbours below the normal range.
+double smallest_subnormal(DType dtype) {
+  switch (dtype) {
+    case DType::float64:
+      return std::numeric_limits<double>::denorm_min();
+    case DType::bfloat16:
+      return 0x1p-133;
+    case DType::float16:
+      return 0x1p-24;
+    case DType::float8_e4m3:
+      return 0x1p-9;
+    case DType::float8_e5m2:
+      return 0x1p-16;
+    default:
+      return std::numeric_limits<float>::denorm_min();
+  }
+}
+
+double largest(DType dtype) {
+  switch (dtype) {
+    case DType::float64:
+      return std::numeric_limits<double>::max();
+    case DType::bfloat16:
+      return 0x1.fep127;
+    case DType::float16:
+      return 65504;
+    case DType::float8_e4m3:
+      return 448;
+    case DType::float8_e5m2:
+      return 57344;
+    default:
+      return std::numeric_limits<float>::max();
+  }
+}
+
+std::string index_text(const Shape& shape, int64_t flat) {
+  std::string text;
+  for (int axis = shape.rank(); axis-- > 0;) {
+    text = std::to_string(flat % shape[axis]) + (text.empty() ? "" : ",") + text;
+    flat /= shape[axis];
+  }
+  return "[" + text + "]";
+}
+
+template <class... Args>
+std::string format(const char* pattern, Args... args) {
+  char text[128];
+  std::snprintf(text, sizeof(text), pattern, args...);
+  return text;
+}
+
+// Exact for every dtype, where a double might round.
+std::string element_text(const Tensor& t, int64_t flat) {
+  const void* at = static_cast<const std::byte*>(t.data()) + static_cast<size_t>(flat) * size_of(t.dtype());
+  if (t.dtype() == DType::int64) {
+    int64_t v;
+    std::memcpy(&v, at, sizeof(v));
+    return std::to_string(v);
+  }
+  if (t.dtype() == DType::uint64) {
+    uint64_t v;
+    std::memcpy(&v, at, sizeof(v));
+    return std::to_string(v);
+  }
+  const double v = t.at(flat);
+  return std::isnan(v) ? "nan" : format("%.9g", v);
+}
+
+bool same_bits(const Tensor& a, const Tensor& b, int64_t flat) {
+  const size_t size = size_of(a.dtype()), at = static_cast<size_t>(flat) * size;
+  return std::memcmp(static_cast<const std::byte*>(a.data()) + at,
+                     static_cast<const std::byte*>(b.data()) + at, size) == 0;
+}
+
+// |got - ref| in units of the bound.
+double units(double got, double ref, double bound, double largest_finite) {
+  if (got == ref || (std::isnan(got) && std::isnan(ref))) return 0;
+  constexpr double never = std::numeric_limits<double>::infinity();
+  if (std::isnan(got) || std::isnan(ref) || std::isinf(ref)) return never;
+  // An infinity stands for a number that rounds beyond the dtype.
+  if (std::isinf(got)) return std::fabs(ref) + bound > largest_finite && (got > 0) == (ref > 0) ? 1 : never;
+  return bound > 0 ? std::fabs(got - ref) / bound : never;
+}
+
+}  // namespace
+
+std::vector<Bound> bounds_of(const OpSchema& op, const Attributes& attributes, std::span<const Tensor> inputs,
+                             std::span<const Tensor> references) {
+  std::vector<Bound> bounds(references.size());
+  if (op.accuracy.exact) return bounds;
+  std::vector<ValueType> in(inputs.size()), out;
+  std::vector<const ValueType*> in_pointers;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (inputs[i].defined()) in[i] = {inputs[i].dtype(), inputs[i].shape()};
+    in_pointers.push_back(inputs[i].defined() ? &in[i] : nullptr);
+  }
+  std::vector<Tensor> magnitude;
+  for (const Tensor& r : references) {
+    out.push_back({r.dtype(), r.shape()});
+    magnitude.emplace_back(DType::float64, r.shape());
+  }
+  if (op.accuracy.magnitude != nullptr) {
+    op.accuracy.magnitude({attributes, inputs, magnitude});
+  } else {
+    for (size_t o = 0; o < references.size(); ++o)
+      for (int64_t i = 0; i < references[o].elements(); ++i)
+        magnitude[o].set(i, std::fabs(references[o].at(i)));
+  }
+  const double depth =
+      op.accuracy.depth ? std::max(1.0, op.accuracy.depth({in_pointers, out, attributes})) : 1.0;
+  for (size_t o = 0; o < references.size(); ++o) {
+    const DType dtype = references[o].dtype();
+    if (!is_float(dtype)) continue;
+    const bool wide = dtype == DType::float64;
+    const double relative =
+        op.accuracy.c * unit_roundoff(wide ? DType::float64 : DType::float32) * std::sqrt(depth);
+    const double underflow = smallest_subnormal(dtype) + (wide ? std::numeric_limits<double>::min()
+                                                               : double{std::numeric_limits<float>::min()});
+    const double rounding = unit_roundoff(dtype);
+    for (double& m : magnitude[o].values<double>()) {
+      const double reference = std::fabs(references[o].at(&m - magnitude[o].values<double>().data()));
+      m = relative * m + rounding * reference + underflow;
+    }
+    bounds[o] = magnitude[o];
+  }
+  return bounds;
+}
+
+Comparison compare(const Tensor& got, const Tensor& reference, const Bound& bound, bool by_value) {
+  Comparison result;
+  const double largest_finite = is_float(got.dtype()) ? largest(got.dtype()) : 0;
+  const bool floats = is_float(got.dtype());
+  for (int64_t i = 0; i < got.elements(); ++i) {
+    if (same_bits(got, reference, i)) continue;
+    double error = std::numeric_limits<double>::infinity();
+    if (floats) {
+      const double g = got.at(i), r = reference.at(i);
+      if (bound.defined())
+        error = units(g, r, bound.at(i), largest_finite);
+      else if ((std::isnan(g) && std::isnan(r)) || (by_value && g == r))
+        error = 0;
+    }
+    result.error = std::max(result.error, error);
+    if (error <= 1) continue;
+    if (result.wrong++ == 0) {
+      result.first = index_text(got.shape(), i) + " is " + element_text(got, i) + ", the reference is " +
+                     element_text(reference, i);
+      if (bound.defined()) result.first += format(" +- %.3g (%.3g times the bound)", bound.at(i), error);
+    }
+  }
+  return result;
+}
+
+}  // namespace heddle::conformance
