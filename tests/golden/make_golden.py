@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Writes the golden files beside this script: inputs and results of the ops that are easy to get subtly wrong,
-computed by PyTorch on the CPU in float64. tests/kernels/golden_test.cpp compares Heddle's references with them.
+computed by PyTorch on the CPU in float64. tests/kernels/golden.cpp and tests/transform/optimizer.cpp compare Heddle's references with them.
 
     python3 -m venv VENV && VENV/bin/pip install torch==2.4.1 "numpy<2" && VENV/bin/python make_golden.py
 
@@ -359,7 +359,54 @@ def movement():
     write("movement.json", cases)
 
 
+def train():
+    """Whole training steps of gelu(x @ w1 + b1) @ w2 + b2 under cross entropy: losses before each update, and the
+    parameters after the last."""
+    runs = []
+    w = {"w1": draw(1, 3, 4), "b1": draw(2, 4), "w2": draw(3, 4, 3), "b2": draw(4, 3)}
+    batches = [(draw(10 + i, 4, 3), torch.tensor([0, 2, -100, i % 3])) for i in range(6)]
+    peak, warmup, total = 0.0625, 2, 5
+
+    def cosine(t):
+        if t < warmup:
+            return peak * t / warmup
+        share = min(1.0, (t - warmup) / (total - warmup))
+        return peak * 0.5 * (1 + math.cos(math.pi * share))
+
+    def run(name, make, rate=lambda t: peak, clip=0.0, accumulate=1, frozen=(), bias_scale=1.0):
+        p = {k: v.clone().requires_grad_(k not in frozen) for k, v in w.items()}
+        weights = [v for k, v in p.items() if k[0] == "w" and v.requires_grad]
+        biases = [v for k, v in p.items() if k[0] == "b" and v.requires_grad]
+        optimizer = make([{"params": weights}, {"params": biases, "weight_decay": 0.0}])
+        losses, norms, t = [], [], 1
+        for i, (x, targets) in enumerate(batches):
+            logits = F.gelu(x @ p["w1"] + p["b1"]) @ p["w2"] + p["b2"]
+            loss = F.cross_entropy(logits, targets)
+            losses.append(loss)
+            (loss / accumulate).backward()
+            if (i + 1) % accumulate:
+                continue
+            if clip:
+                norms.append(torch.nn.utils.clip_grad_norm_(weights + biases, clip))
+            optimizer.param_groups[0]["lr"] = rate(t)
+            optimizer.param_groups[1]["lr"] = rate(t) * bias_scale
+            optimizer.step()
+            optimizer.zero_grad()
+            t += 1
+        runs.append({"name": name, "losses": tensor(torch.stack(losses)),
+                     "norms": tensor(torch.stack(norms)) if norms else None,
+                     "after": {k: tensor(v) for k, v in p.items()}})
+
+    run("sgd", lambda g: torch.optim.SGD(g, lr=peak, momentum=0.875, nesterov=True, weight_decay=0.125))
+    run("adam", lambda g: torch.optim.Adam(g, lr=peak, weight_decay=0.125), frozen=("b1",))
+    run("adamw", lambda g: torch.optim.AdamW(g, lr=peak, weight_decay=0.125), rate=cosine, clip=0.25, bias_scale=0.5)
+    run("accumulate", lambda g: torch.optim.AdamW(g, lr=peak, weight_decay=0.125), clip=0.25, accumulate=2)
+    golden = {"parameters": {k: tensor(v) for k, v in w.items()},
+              "batches": [{"x": tensor(x), "targets": tensor(t, "int64")} for x, t in batches], "runs": runs}
+    (HERE / "train.json").write_text(json.dumps(golden, separators=(",", ":")) + "\n")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for make in (softmax, normalize, attention, rope, loss, optimizer, activation, movement):
+    for make in (softmax, normalize, attention, rope, loss, optimizer, activation, movement, train):
         make()

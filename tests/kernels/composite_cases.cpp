@@ -16,7 +16,7 @@ class Cases {
     return draw_as(dtype_, shape, scale, shift);
   }
   Tensor draw_as(DType dtype, const Shape& shape, double scale = 1, double shift = 0) {
-    return random_tensor(seed_++, dtype, shape, scale, shift);
+    return normal_tensor(seed_++, dtype, shape, scale, shift);
   }
   DType wide() const { return dtype_ == DType::float64 ? dtype_ : DType::float32; }
   void add(const std::string& op, Attributes attributes, std::vector<Tensor> inputs) {

@@ -187,7 +187,7 @@ void check_gradient(const OpCase& c, const std::vector<Tensor>& weights, const s
   }
 }
 
-Tensor random_tensor(uint64_t seed, DType dtype, const Shape& shape, double scale, double shift) {
+Tensor normal_tensor(uint64_t seed, DType dtype, const Shape& shape, double scale, double shift) {
   std::mt19937_64 random(seed);
   std::normal_distribution<double> normal(shift, scale);
   Tensor t(dtype, shape);

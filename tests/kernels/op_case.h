@@ -41,6 +41,6 @@ void check_close(const Tensor& got, const Tensor& want, const std::vector<double
 void check_gradient(const OpCase& c, const std::vector<Tensor>& weights, const std::vector<size_t>& wrt);
 
 // Normal numbers, rounded to `dtype`.
-Tensor random_tensor(uint64_t seed, DType dtype, const Shape& shape, double scale = 1, double shift = 0);
+Tensor normal_tensor(uint64_t seed, DType dtype, const Shape& shape, double scale = 1, double shift = 0);
 
 }  // namespace heddle::test

@@ -1,11 +1,9 @@
 // The references against PyTorch (tests/golden/make_golden.py).
 #include <cmath>
-#include <filesystem>
-#include <fstream>
-#include <nlohmann/json.hpp>
 
 #include "ir/scalar_program.h"
 #include "tests/catch.h"
+#include "tests/golden/golden.h"
 #include "tests/kernels/op_case.h"
 
 namespace heddle::test {
@@ -13,23 +11,9 @@ namespace {
 
 using nlohmann::json;
 
-double number(const json& j) {
-  if (!j.is_string()) return j.get<double>();
-  const auto text = j.get<std::string>();
-  return text == "nan" ? NAN : text == "inf" ? INFINITY : -INFINITY;
-}
-
-Tensor tensor(const json& j) {
-  if (j.is_null()) return {};
-  const auto sizes = j.at("shape").get<std::vector<int64_t>>();
-  Tensor t(*parse_dtype(j.at("dtype").get<std::string>()), Shape(sizes));
-  for (int64_t i = 0; i < t.elements(); ++i) t.set(i, number(j.at("values").at(static_cast<size_t>(i))));
-  return t;
-}
-
 std::vector<Tensor> tensors(const json& list) {
   std::vector<Tensor> result;
-  for (const json& j : list) result.push_back(tensor(j));
+  for (const json& j : list) result.push_back(golden_tensor(j));
   return result;
 }
 
@@ -71,10 +55,7 @@ void expect_equal(const Tensor& got, const Tensor& want, double size) {
 }
 
 void check_file(const std::string& name) {
-  const std::filesystem::path file = std::filesystem::path(HEDDLE_SOURCE_DIR) / "tests/golden" / name;
-  std::ifstream stream(file);
-  REQUIRE(stream.good());
-  const json cases = json::parse(stream);
+  const json cases = golden_file(name);
   REQUIRE(!cases.empty());
   for (const json& j : cases) {
     OpCase c{j.at("op").get<std::string>(), {}, tensors(j.at("inputs"))};

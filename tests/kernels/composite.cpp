@@ -41,8 +41,8 @@ TEST_CASE("the gradient of a fused op is its derivative") {
     for (const Tensor& t : outputs)
       for (int64_t i = 0; i < t.elements(); ++i) finite = finite && std::isfinite(t.at(i));
     if (!finite) continue;
-    std::vector<Tensor> weights = {random_tensor(seed + 1, f64, outputs[0].shape())};
-    if (c.op == "cross_entropy") weights.push_back(random_tensor(seed + 2, f64, outputs[1].shape()));
+    std::vector<Tensor> weights = {normal_tensor(seed + 1, f64, outputs[0].shape())};
+    if (c.op == "cross_entropy") weights.push_back(normal_tensor(seed + 2, f64, outputs[1].shape()));
     std::vector<size_t> wrt;
     for (size_t i = 0; i < c.inputs.size(); ++i) {
       if (c.inputs[i].defined() && c.inputs[i].dtype() == f64) wrt.push_back(i);
