@@ -1,7 +1,7 @@
 # Refuses an #include that points upward. Run by CMake when it configures, and by CTest:
 #   cmake [-D ROOT=<source tree>] -P cmake/check-floors.cmake
 # Every source file belongs to a floor, by its path; a floor may include itself and the floors listed for it here.
-# core <- ir <- kernels <- {transform, plan, exec, device, io} <- heddle <- {conformance, cli}
+# core <- ir <- kernels <- {transform, models, plan, exec, device, io} <- heddle <- {conformance, cli}
 cmake_minimum_required(VERSION 3.25)
 if(NOT ROOT)
   cmake_path(GET CMAKE_CURRENT_LIST_DIR PARENT_PATH ROOT)
@@ -17,9 +17,10 @@ set(may_kernels core contract ir builder)
 set(may_io core ir builder kernels)
 set(may_device core contract ir builder kernels)
 set(may_transform core contract ir builder kernels)
+set(may_models core contract ir builder kernels transform)
 set(may_plan core contract ir builder kernels transform device)
 set(may_exec core contract ir builder kernels transform device plan io)
-set(may_heddle core contract ir builder kernels transform device plan io exec)
+set(may_heddle core contract ir builder kernels transform models device plan io exec)
 set(may_conformance ${may_heddle} heddle)
 set(may_cli ${may_heddle} heddle conformance systolic_api)
 set(may_examples ${may_heddle} heddle conformance systolic_api)
@@ -47,6 +48,8 @@ function(floor_of path result)
     set(floor ${CMAKE_MATCH_1})
   elseif(path MATCHES "^runtime/include/heddle/backend/")
     set(floor contract)
+  elseif(path MATCHES "^runtime/include/heddle/models/")
+    set(floor models)
   elseif(path MATCHES "^runtime/include/heddle/ops/")
     set(floor builder)
   elseif(path MATCHES "^runtime/include/heddle/(.+)\\.h$")

@@ -4,7 +4,10 @@
 
 #include "heddle/error.h"
 #include "systolic/engines/plan.h"
+#include "systolic/lower/scheduler.h"
 #include "systolic/lower/scratch.h"
+#include "systolic/report/profile.h"
+#include "systolic/report/trace.h"
 
 namespace heddle::systolic {
 namespace {
@@ -16,9 +19,19 @@ constexpr uint64_t rounded(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 class Program::Impl {
  public:
   Impl(Stream made, const CompileOptions& options) : stream(std::move(made)) {
+    std::vector<uint32_t> order;
+    if (options.timing || options.execute_scheduled) {
+      const Dependencies dependencies = find_dependencies(stream);
+      const CostModel cost(stream, options.column);
+      order = schedule(stream, dependencies, cost, options.window);
+      if (options.timing) timing = run_timeline(stream, dependencies, order, cost);
+    }
     if (options.numerics) {
-      plan.emplace(stream, std::span<const uint32_t>());
-      scratch = plan_scratch(stream, {}, true);
+      // Numbers run in the emitted order: it is what they mean, and K loops stay together. In the scheduler's order,
+      // memory may not be shared by the lives of the emitted one.
+      const bool scheduled = options.execute_scheduled;
+      plan.emplace(stream, scheduled ? std::span<const uint32_t>(order) : std::span<const uint32_t>());
+      scratch = plan_scratch(stream, {}, !scheduled);
       table_bytes = rounded((stream.values.size() + 1) * sizeof(std::byte*));
     }
   }
@@ -67,8 +80,8 @@ void Program::run(std::span<std::byte* const> values, std::byte* memory) const {
   impl_->plan->run(base, staging);
 }
 
-std::string Program::report() const { return "{}"; }
-std::string Program::trace() const { return "[]"; }
+std::string Program::report() const { return profile_json(impl_->stream, impl_->timing); }
+std::string Program::trace() const { return trace_json(impl_->stream, impl_->timing); }
 
 Program compile(Stream stream, const CompileOptions& options) {
   return Program(std::make_unique<Program::Impl>(std::move(stream), options));

@@ -24,6 +24,12 @@ std::string counted(size_t count, const std::string& one, const std::string& man
   return std::to_string(count) + " " + (count == 1 ? one : many);
 }
 
+// An optimizer step has hundreds of operands: the document has them all, the table what fits a wide window.
+std::string shortened(const std::string& types) {
+  constexpr size_t longest = 120;
+  return types.size() <= longest ? types : types.substr(0, longest - 3) + "...";
+}
+
 std::string nodes_table(const Explanation& explanation) {
   TextTable table({{"node"},
                    {"op"},
@@ -35,7 +41,8 @@ std::string nodes_table(const Explanation& explanation) {
                    {"types"}});
   for (const Explanation::NodeRow& node : explanation.nodes) {
     table.row({node.name, node.op, node.device, node.kernel.empty() ? "(fused)" : node.kernel,
-               std::to_string(node.partition), count_text(node.flops), bytes_text(node.bytes), node.types});
+               std::to_string(node.partition), count_text(node.flops), bytes_text(node.bytes),
+               shortened(node.types)});
     for (const Explanation::Declined& declined : node.declined)
       table.note("    not on " + declined.device + ": " + declined.reason);
   }

@@ -42,6 +42,14 @@ TEST_CASE("the table aligns its columns and names refusals, copies and memory", 
         "2 nodes in 2 partitions; cpu: 1 node, 8 flop; toy: 1 node, 2.50 Mflop; 1 copy, 128 B\n");
 }
 
+TEST_CASE("the table shortens long types, the document does not", "[explain]") {
+  Explanation explanation = example();
+  explanation.nodes[0].types = std::string(500, 'x');
+  CHECK(explanation.table().find(std::string(117, 'x') + "...\n") != std::string::npos);
+  CHECK(nlohmann::json::parse(explanation.json()).at("nodes").at(0).at("types") ==
+        explanation.nodes[0].types);
+}
+
 TEST_CASE("an empty explanation is one line", "[explain]") {
   CHECK(Explanation().table() == "0 nodes in 0 partitions; 0 copies, 0\n");
 }

@@ -69,6 +69,7 @@ class NeuronCore::Impl {
     uint32_t tile;  // the last that took it
   };
   struct Pool {
+    Memory memory = Memory::sbuf;  // here too: a pool may close after the stream was taken
     std::vector<Buffer> buffers;
     size_t next = 0;
     bool open = true;

@@ -41,12 +41,13 @@ uint32_t NeuronCore::Impl::open_pool(std::string name, Memory memory, int buffer
   if (buffers < 1) refuse(where, "pool '" + name + "'", "needs at least one buffer");
   stream.pools.push_back({std::move(name), memory, buffers});
   pools_.emplace_back();
+  pools_.back().memory = memory;
   pools_.back().buffers.reserve(static_cast<size_t>(buffers));
   return static_cast<uint32_t>(pools_.size() - 1);
 }
 
 void NeuronCore::Impl::close_pool(uint32_t pool) {
-  Allocator& memory = stream.pools[pool].memory == Memory::sbuf ? sbuf : psum;
+  Allocator& memory = pools_[pool].memory == Memory::sbuf ? sbuf : psum;
   for (const Buffer& b : pools_[pool].buffers) {
     memory.give(b.address, b.bytes, b.tile);
     tiles_[b.tile].live = false;

@@ -207,6 +207,7 @@ Description read(const Layers& layers) {
     GpSimdDescription& g = d.gpsimd;
     s.read("ghz", g.ghz, positive), s.read("start", g.start), s.read("elements", g.elements, positive);
     s.read("function_factor", g.function_factor), s.read("random_factor", g.random_factor);
+    s.read("partition_reduce_factor", g.partition_reduce_factor);
     s.read("latency", g.latency), s.finish();
   }
   {

@@ -78,6 +78,7 @@ struct ActDescription {
 
 struct GpSimdDescription {
   double ghz, start, elements, function_factor, random_factor;
+  double partition_reduce_factor;   // cycles per element of a row
   Figure latency;                   // cycles
 };
 

@@ -15,6 +15,8 @@
 #include <vector>
 
 #include "systolic/isa/instruction.h"
+#include "systolic/lower/dependencies.h"
+#include "systolic/machine/cost.h"
 
 namespace heddle::systolic {
 
@@ -56,13 +58,28 @@ struct DmaTiming {
   int64_t total_bytes = 0;
 };
 
+// One transfer: its bytes move between begin and end; the instruction's Record ends dma.done_ns later.
+struct Transfer {
+  uint32_t instruction;
+  int64_t begin, end;  // ps
+};
+
 struct Timing {
   int64_t total = 0;           // ps, from the first start to the last end
   Column column = Column::calibrated;
   std::array<QueueTiming, engine_count> queue;
   DmaTiming dma;
   std::vector<Record> record;  // per instruction of the stream
+  std::vector<Transfer> transfer;
   bool bound = false;          // some DMA depends on data; it was timed by its static bound
 };
+
+// `order`: instructions in issue order; each queue takes its own from it, in this order. Throws Error (device) when
+// queues wait for each other for ever, naming the instructions at their heads.
+Timing run_timeline(const Stream& stream, const Dependencies& dependencies, std::span<const uint32_t> order,
+                    const CostModel& cost);
+
+// The chain of instructions that bounds the run: from the last to end, what each one waited for, back to the start.
+std::vector<uint32_t> critical_path(const Timing& timing);
 
 }  // namespace heddle::systolic

@@ -1,0 +1,253 @@
+#include "systolic/machine/cost.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace heddle::systolic {
+namespace {
+
+int64_t from_nanoseconds(double ns) { return static_cast<int64_t>(std::llround(ns * 1000)); }
+
+bool is_16bit(const View& v) { return size_of(v.dtype) == 2; }
+
+// Whether each row of the view is one run of elements.
+bool is_contiguous(const View& v) {
+  int64_t stride = 1;
+  for (size_t a = v.rank; a-- > 0;) {
+    if (v.size[a] != 1 && v.stride[a] != stride) return false;
+    stride *= v.size[a];
+  }
+  return true;
+}
+
+// Bytes between neighbours of the innermost dimension that steps.
+double inner_stride_bytes(const View& v) {
+  for (size_t a = v.rank; a-- > 0;)
+    if (v.size[a] > 1) return static_cast<double>(v.stride[a]) * static_cast<double>(size_of(v.dtype));
+  return 0;
+}
+
+}  // namespace
+
+int64_t picoseconds(double cycles, double ghz) { return static_cast<int64_t>(std::llround(cycles * 1000.0 / ghz)); }
+
+CostModel::CostModel(const Stream& stream, Column column)
+    : stream_(stream), device_(*stream.device), column_(column), table_(function_count, -1) {
+  int index = 0;
+  for (const auto& [name, functions] : device_.act.tables) {
+    for (const std::string& f : functions)
+      if (const auto function = parse_function(f))
+        table_[static_cast<size_t>(*function)] = name == "any" ? -1 : index;
+    ++index;
+  }
+  table_load_ = from_nanoseconds(device_.act.table_load_ns.in(column));
+  hop_ = from_nanoseconds(device_.sync.hop_ns);
+  dma_start_ = from_nanoseconds(device_.dma.start_ns.in(column));
+  dma_done_ = from_nanoseconds(device_.dma.done_ns.in(column));
+}
+
+Cost CostModel::pe(const Instruction& i) const {
+  const PeDescription& pe = device_.pe;
+  double moving, stationary, passes;
+  if (i.opcode == Opcode::transpose) {
+    const View& in = *stream_.view_of(i, Role::in0);
+    moving = in.partitions, stationary = static_cast<double>(in.free_elements());
+    passes = in.dtype == DType::float32 ? pe.passes_fp32_transpose : 1;
+  } else {
+    const View& s = *stream_.view_of(i, Role::stationary);
+    const View& m = *stream_.view_of(i, Role::moving);
+    moving = static_cast<double>(m.free_elements()), stationary = static_cast<double>(s.free_elements());
+    passes = m.dtype == DType::float32                            ? pe.passes_fp32
+             : size_of(m.dtype) == 1 && size_of(s.dtype) == 1 ? pe.passes_fp8
+                                                                  : 1;
+  }
+  const double work = std::max(std::min(pe.min_interval, stationary), moving);
+  Cost c;
+  c.work = picoseconds(passes * work, pe.ghz);
+  c.interval = picoseconds(passes * (work + pe.pair_bubble.in(column_)), pe.ghz);
+  c.latency = c.interval + picoseconds(pe.latency.in(column_), pe.ghz);
+  c.load = picoseconds(passes >= 1 ? passes * std::max(pe.load_min, stationary / pe.load_divisor)
+                                   : std::max(pe.load_min, stationary / pe.load_divisor),
+                       pe.ghz);
+  return c;
+}
+
+Cost CostModel::act(const Instruction& i) const {
+  const ActDescription& a = device_.act;
+  const View& in = *stream_.view_of(i, Role::in0);
+  const auto n = static_cast<double>(in.free_elements());
+  const double rate = size_of(in.dtype) <= 2 ? a.elements_16bit : a.elements_32bit;
+  const double extra = i.opcode == Opcode::activation_reduce ? a.accumulate : 0;
+  const double work = n / rate;
+  const double interval =
+      (column_ == Column::documented ? std::max(a.min_interval, work) : work + a.interval_add.calibrated) + extra;
+  return {picoseconds(interval, a.ghz), picoseconds(work + extra + a.latency.in(column_), a.ghz),
+          picoseconds(work, a.ghz), 0};
+}
+
+double CostModel::dve_work(const Instruction& i) const {
+  const DveDescription& v = device_.dve;
+  int64_t elements = 0;
+  bool psum = false, all16 = true, contiguous = true;
+  double stride = 0;
+  int psum_operands = 0;
+  for (const View& view : stream_.views_of(i)) {
+    if (view.role == Role::scalar0 || view.role == Role::scalar1 || view.role == Role::result) continue;
+    elements = std::max(elements, view.free_elements());
+    const bool in_psum = stream_.tiles[view.tile].memory == Memory::psum;
+    psum = psum || in_psum;
+    psum_operands += in_psum && !is_written(view.role);
+    all16 = all16 && is_16bit(view);
+    contiguous = contiguous && is_contiguous(view);
+    stride = std::max(stride, inner_stride_bytes(view));
+  }
+  const auto n = static_cast<double>(elements);
+  double work = 0;
+  switch (i.opcode) {
+    case Opcode::tensor_copy: case Opcode::tensor_scalar: {
+      const Figure& rate = !all16                 ? v.copy_32bit
+                           : psum || !contiguous ? v.copy_16bit_slow
+                                                  : v.copy_16bit;
+      work = n / rate.in(column_);
+      break;
+    }
+    case Opcode::tensor_tensor: {
+      const bool simple = i.op0 == AluOp::add || i.op0 == AluOp::subtract || i.op0 == AluOp::multiply;
+      const Figure& rate = psum_operands > 0                       ? v.tensor_psum
+                           : all16 && contiguous && simple ? v.tensor_16bit
+                                                                   : v.tensor_32bit;
+      work = n / rate.in(column_);
+      break;
+    }
+    case Opcode::scalar_tensor_tensor: {
+      const bool fast = all16 && i.op0 == AluOp::subtract && i.op1 == AluOp::multiply && elements % 2 == 0;
+      work = fast ? n : 2 * n;
+      break;
+    }
+    case Opcode::tensor_copy_predicated: case Opcode::select: work = psum_operands > 0 ? n : 2 * n; break;
+    case Opcode::tensor_reduce: {
+      const bool fast = all16 && (i.reduce == AluOp::add || i.reduce == AluOp::maximum);
+      work = fast ? n / v.reduce_16bit.in(column_) : n;
+      break;
+    }
+    case Opcode::tensor_tensor_scan: work = n * v.scan_factor.in(column_); break;
+    case Opcode::reciprocal: work = n * v.reciprocal_factor.in(column_); break;
+    case Opcode::bn_aggr: work = n * v.bn_aggr_factor.in(column_); break;
+    case Opcode::memset: work = i.imm2 == 0 && all16 ? n / v.memset_16bit.in(column_) : n; break;
+    default: work = n;
+  }
+  return stride >= v.stride_bytes ? work * v.stride_factor : work;
+}
+
+Cost CostModel::dve(const Instruction& i) const {
+  const DveDescription& v = device_.dve;
+  const double work = dve_work(i);
+  const double extra = i.opcode == Opcode::tensor_scalar_reduce ? v.min_interval : 0;
+  const double interval =
+      (column_ == Column::documented ? std::max(v.min_interval, work) : work + v.interval_add.calibrated) + extra;
+  return {picoseconds(interval, v.ghz), picoseconds(work + extra + v.latency.in(column_), v.ghz),
+          picoseconds(work, v.ghz), 0};
+}
+
+Cost CostModel::gpsimd(const Instruction& i) const {
+  const GpSimdDescription& g = device_.gpsimd;
+  int64_t elements = 0;
+  for (const View& v : stream_.views_of(i)) elements = std::max(elements, v.free_elements());
+  double n = static_cast<double>(elements) / g.elements;
+  if (i.opcode == Opcode::activation) n *= g.function_factor;
+  if (i.opcode == Opcode::random_bits) n *= g.random_factor;
+  if (i.opcode == Opcode::partition_reduce) n *= g.partition_reduce_factor;
+  if (i.opcode == Opcode::gpsimd_program) n = stream_.programs[i.extra].cycles;
+  const double work = g.start + n;
+  return {picoseconds(work, g.ghz), picoseconds(work + g.latency.in(column_), g.ghz), picoseconds(work, g.ghz), 0};
+}
+
+Cost CostModel::cost(const Instruction& i) const {
+  if (is_dma(i.opcode)) {
+    const DmaDescription& d = device_.dma;
+    const bool indirect = i.opcode == Opcode::dma_gather || i.opcode == Opcode::dma_scatter;
+    const bool dynamic = indirect || (i.region != none && stream_.regions[i.region].dynamic);
+    double ns = d.issue_ns;
+    if (dynamic) ns = d.dynamic_issue_ns;
+    if (indirect) ns += d.dynamic_descriptor_ns * static_cast<double>(dma(i).descriptors);
+    return {from_nanoseconds(ns), from_nanoseconds(ns), 0, 0};
+  }
+  switch (i.engine) {
+    case Engine::pe: return pe(i);
+    case Engine::act: return i.opcode == Opcode::tensor_copy || i.opcode == Opcode::activation ||
+                                     i.opcode == Opcode::activation_reduce
+                                 ? act(i)
+                                 : dve(i);
+    case Engine::dve: return dve(i);
+    default: return gpsimd(i);
+  }
+}
+
+DmaCost CostModel::dma(const Instruction& i) const {
+  const DmaDescription& d = device_.dma;
+  DmaCost c;
+  const Region* region = i.region == none ? nullptr : &stream_.regions[i.region];
+  const View* tile = stream_.view_of(i, i.opcode == Opcode::dma_load || i.opcode == Opcode::dma_gather ||
+                                                i.opcode == Opcode::dma_copy
+                                            ? Role::out
+                                            : Role::in0);
+  // The longest run of bytes that both sides hold together makes a descriptor.
+  const auto run_of = [](const auto& box, size_t begin) {
+    int64_t run = 1;
+    for (size_t a = box.rank; a-- > begin;) {
+      if (box.size[a] != 1 && box.stride[a] != run) break;
+      run *= box.size[a];
+    }
+    return run;
+  };
+  const bool indirect = i.opcode == Opcode::dma_gather || i.opcode == Opcode::dma_scatter;
+  c.dynamic = indirect || (region != nullptr && region->dynamic);
+  const int64_t elements = tile != nullptr ? tile->partitions * tile->free_elements() : region->elements();
+  const auto width = static_cast<int64_t>(std::max(region != nullptr ? size_of(region->dtype) : 0,
+                                                   tile != nullptr ? size_of(tile->dtype) : 0));
+  c.bytes = elements * width;
+  double rate = 1;
+  bool casts = region != nullptr && tile != nullptr && region->dtype != tile->dtype;
+  if (i.region_out != none) casts = stream_.regions[i.region_out].dtype != region->dtype;
+  if (casts || i.op0 == AluOp::add) rate *= d.compute_rate;
+  if (i.transposed) rate *= d.transpose_rate;
+
+  int64_t run = elements;
+  if (tile != nullptr) run = std::min(run, run_of(*tile, 0));
+  if (region != nullptr && i.opcode != Opcode::dma_hbm) {
+    // A transposed load reads rows along the partitions; the engine turns them, in runs of what HBM holds together.
+    run = i.transposed ? run_of(*region, 0) : std::min(run, run_of(*region, 1));
+  } else if (i.opcode == Opcode::dma_hbm) {
+    run = std::min(run_of(*region, 0), run_of(stream_.regions[i.region_out], 0));
+  }
+  const int64_t run_bytes = std::max<int64_t>(run * width, 1);
+  const auto time = [&](double bytes, double descriptors) {
+    return from_nanoseconds(bytes / (d.gbps * rate) + descriptors * d.descriptor_ns);
+  };
+  const int64_t per_run = (run_bytes + d.descriptor_bytes - 1) / d.descriptor_bytes;
+  if (tile != nullptr && i.opcode != Opcode::dma_hbm) {
+    c.partitions = tile->partitions;
+    const int64_t row_bytes = tile->free_elements() * width;
+    const int64_t row_descriptors = std::max<int64_t>(1, (row_bytes + run_bytes - 1) / run_bytes) *
+                                    (row_bytes < run_bytes ? 1 : per_run);
+    c.per_partition = time(static_cast<double>(row_bytes), static_cast<double>(row_descriptors));
+    c.descriptors = row_descriptors * tile->partitions;
+  } else {
+    c.descriptors = (c.bytes + run_bytes - 1) / run_bytes * per_run;
+    c.spread = time(static_cast<double>(c.bytes) / d.engines,
+                    std::ceil(static_cast<double>(c.descriptors) / d.engines));
+  }
+  const int64_t hbm_width = region != nullptr ? static_cast<int64_t>(size_of(region->dtype)) : 0;
+  const bool writes = i.opcode == Opcode::dma_store || i.opcode == Opcode::dma_scatter;
+  if (region != nullptr && (!writes || i.op0 == AluOp::add)) c.read_bytes = elements * hbm_width;
+  if (writes) c.write_bytes = elements * hbm_width;
+  if (i.region_out != none) {
+    const auto out_width = static_cast<int64_t>(size_of(stream_.regions[i.region_out].dtype));
+    c.write_bytes = elements * out_width;
+    if (i.op0 == AluOp::add) c.read_bytes += elements * out_width;
+  }
+  c.hbm = from_nanoseconds(static_cast<double>(c.read_bytes + c.write_bytes) / device_.hbm.core_gbps());
+  return c;
+}
+
+}  // namespace heddle::systolic

@@ -1,0 +1,72 @@
+// What an instruction costs its engine, in picoseconds, from the figures of the device and one of its two columns.
+//
+// documented: the published cost tables (aws-neuron-sdk, nki.isa of v2.26.1). N: elements per partition.
+//   nc_matmul passes*max(min(64, N_stationary), N_moving); nc_transpose max(P, min(64, F)) on PE;
+//   activation max(64, N); activation_reduce and tensor_scalar_reduce max(64, N) + 64; tensor_copy, tensor_scalar,
+//   bn_stats max(64, N); tensor_tensor max(64, N) with an operand in PSUM or all 16-bit in SBUF, else max(64, 2N);
+//   tensor_tensor_scan max(64, 2N); scalar_tensor_tensor N or 2N; tensor_reduce N or N/2; reciprocal 8N;
+//   bn_aggr 13N/3; memset N or N/2; iota, affine_select 150 + N.
+// calibrated: interval = work + interval_add and so on, as the device file says.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "systolic/isa/instruction.h"
+
+namespace heddle::systolic {
+
+struct Cost {
+  int64_t interval = 0;  // start to the start of the next instruction of the queue
+  int64_t latency = 0;   // start to the use of the result
+  int64_t work = 0;      // time its ports are held
+  int64_t load = 0;      // matmul: loading the stationary operand
+};
+
+// Bytes and engine time of one transfer.
+struct DmaCost {
+  int64_t per_partition = 0;  // engine time for one partition's rows
+  int partitions = 0;         // spread over the engines, partitions_per_engine to each
+  int64_t spread = 0;         // engine time when a transfer is not tied to partitions: on each engine
+  int64_t hbm = 0;            // time of the HBM domain
+  int64_t bytes = 0, read_bytes = 0, write_bytes = 0;
+  int64_t descriptors = 0;
+  bool dynamic = false;       // descriptors are made at run time: the figures are a bound
+};
+
+class CostModel {
+ public:
+  CostModel(const Stream& stream, Column column);
+
+  Cost cost(const Instruction& i) const;
+  DmaCost dma(const Instruction& i) const;
+  // Table of an activation's function; -1: any table holds it.
+  int table(const Instruction& i) const {
+    return i.engine == Engine::act && (i.opcode == Opcode::activation || i.opcode == Opcode::activation_reduce)
+               ? table_[static_cast<size_t>(i.function)]
+               : -1;
+  }
+  int64_t table_load() const { return table_load_; }
+  int64_t hop() const { return hop_; }
+  int64_t dma_start() const { return dma_start_; }
+  int64_t dma_done() const { return dma_done_; }
+  Column column() const { return column_; }
+
+ private:
+  Cost pe(const Instruction& i) const;
+  Cost act(const Instruction& i) const;
+  Cost dve(const Instruction& i) const;
+  Cost gpsimd(const Instruction& i) const;
+  double dve_work(const Instruction& i) const;
+
+  const Stream& stream_;
+  const Description& device_;
+  Column column_;
+  std::vector<int> table_;
+  int64_t table_load_, hop_, dma_start_, dma_done_;
+};
+
+// Picoseconds of `cycles` at `ghz`, rounded to nearest.
+int64_t picoseconds(double cycles, double ghz);
+
+}  // namespace heddle::systolic

@@ -1,0 +1,294 @@
+#include "systolic/machine/timeline.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "heddle/error.h"
+#include "systolic/machine/dma.h"
+
+namespace heddle::systolic {
+
+const char* cause_name(Cause cause) {
+  constexpr std::array<const char*, 7> names = {"launch", "queue", "engine", "dma", "port", "weights", "table"};
+  return names[static_cast<size_t>(cause)];
+}
+
+namespace {
+
+constexpr int64_t untimed = -1;
+
+// A queue: its instructions in order, how far it is, and when the next may issue.
+struct Queue {
+  std::vector<uint32_t> instruction;
+  size_t next = 0;
+  int64_t free = 0;          // the issue interval of the last one has passed
+  uint32_t last = none;      // the last one issued
+  int64_t last_start = 0;
+  int64_t reach = 0;         // everything issued so far has ended
+
+  // The head, as far as it is known.
+  bool ready = false;        // its producers are timed
+  uint32_t blocked = none;   // a producer that is not
+  int64_t start = 0;         // without ports
+  int64_t load_time = 0;     // ACT: table load within the gap before the start
+  Cause cause = Cause::launch;
+  uint32_t binding = none;
+
+  bool empty() const { return next == instruction.size(); }
+  uint32_t head() const { return instruction[next]; }
+};
+
+class Machine {
+ public:
+  Machine(const Stream& stream, const Dependencies& dependencies, std::span<const uint32_t> order, const CostModel& cost)
+      : stream_(stream), dependencies_(dependencies), cost_(cost), device_(*stream.device), dma_(device_.dma) {
+    timing_.column = cost.column();
+    timing_.record.resize(stream.instructions.size());
+    for (Record& r : timing_.record) r.end = untimed;
+    for (uint32_t i : order) queue_[static_cast<size_t>(stream.instructions[i].engine)].instruction.push_back(i);
+    hop_ = cost.hop();
+    ramp_ = static_cast<int64_t>(std::llround(device_.throttle.ramp_us * 1e6));
+    window_ = static_cast<int64_t>(std::llround(device_.throttle.window_us * 1e6));
+  }
+
+  Timing run() {
+    for (size_t left = timing_.record.size(); left > 0; --left) {
+      size_t best = queue_.size();
+      int64_t start = 0;
+      Cause cause = Cause::launch;
+      uint32_t binding = none;
+      for (size_t q = 0; q < queue_.size(); ++q) {
+        if (!refresh(q)) continue;
+        int64_t at = queue_[q].start;
+        Cause why = queue_[q].cause;
+        uint32_t by = queue_[q].binding;
+        wait_for_ports(q, at, why, by);
+        if (best == queue_.size() || at < start) best = q, start = at, cause = why, binding = by;
+      }
+      if (best == queue_.size()) deadlock();
+      issue(best, start, cause, binding);
+    }
+    finish();
+    return std::move(timing_);
+  }
+
+ private:
+  static bool asynchronous(Opcode opcode) { return is_dma(opcode); }
+
+  // Computes when the head of a queue may start, as soon as all its producers are timed.
+  bool refresh(size_t q) {
+    Queue& queue = queue_[q];
+    if (queue.empty()) return false;
+    if (queue.ready) return true;
+    if (queue.blocked != none && timing_.record[queue.blocked].end == untimed) return false;
+    const uint32_t index = queue.head();
+    const Instruction& i = stream_.instructions[index];
+    int64_t start = queue.free, weights = 0;
+    Cause cause = queue.last == none ? Cause::launch : Cause::queue;
+    uint32_t binding = queue.last, weights_from = none;
+    for (const Edge& e : dependencies_.of(index)) {
+      const Record& producer = timing_.record[e.producer];
+      if (producer.end == untimed) {
+        queue.blocked = e.producer;
+        return false;
+      }
+      const Instruction& p = stream_.instructions[e.producer];
+      const bool same = p.engine == i.engine && !asynchronous(p.opcode);
+      if (e.kind == Dependence::pinned || e.kind == Dependence::accumulate) continue;
+      // An engine works in order: it cannot overwrite what its own earlier instructions still read.
+      if (e.kind == Dependence::order && same && !asynchronous(i.opcode)) continue;
+      const int64_t at = producer.end + (same || asynchronous(p.opcode) ? 0 : hop_);
+      if (e.kind == Dependence::weights) {
+        if (at > weights) weights = at, weights_from = e.producer;
+      } else if (at > start) {
+        start = at, cause = asynchronous(p.opcode) ? Cause::dma : Cause::engine, binding = e.producer;
+      }
+    }
+    queue.blocked = none;
+    queue.load_time = 0;
+    if (i.opcode == Opcode::matmul) wait_for_weights(i, queue, weights, weights_from, start, cause, binding);
+    const int table = cost_.table(i);
+    if (table >= 0 && table != table_) {
+      // The load is an instruction of its own in front of this one; it may run while operands are awaited.
+      const int64_t loaded = queue.free + cost_.table_load();
+      queue.load_time = cost_.table_load();
+      if (loaded > start) start = loaded, cause = Cause::table, binding = queue.last;
+    }
+    queue.start = start, queue.cause = cause, queue.binding = binding;
+    queue.ready = true;
+    return true;
+  }
+
+  // The stationary operand is loaded behind the running multiply, once that has started; the same one stays loaded.
+  void wait_for_weights(const Instruction& i, const Queue& queue, int64_t weights, uint32_t from, int64_t& start,
+                        Cause& cause, uint32_t& binding) {
+    const View& s = *stream_.view_of(i, Role::stationary);
+    const bool loaded = loaded_ != nullptr && loaded_->tile == s.tile && loaded_->offset == s.offset &&
+                        loaded_->partition_start == s.partition_start && loaded_->partitions == s.partitions &&
+                        loaded_->size == s.size && loaded_->stride == s.stride;
+    if (loaded) return;
+    const bool by_operand = weights > queue.last_start;
+    const int64_t at = std::max(weights, queue.last == none ? 0 : queue.last_start) + cost_.cost(i).load;
+    if (at <= start) return;
+    start = at;
+    cause = Cause::weights, binding = queue.last;
+    if (by_operand && from != none) {
+      cause = asynchronous(stream_.instructions[from].opcode) ? Cause::dma : Cause::engine;
+      binding = from;
+    }
+  }
+
+  struct Port {
+    int64_t free = 0;
+    uint32_t holder = none;
+  };
+  // The ports that an instruction takes: pairs of engines that exclude each other.
+  void ports_of(size_t q, Port** port) {
+    port[0] = port[1] = nullptr;
+    const auto engine = static_cast<Engine>(q);
+    const bool psum = device_.ports.psum_dve_act && (engine == Engine::dve || engine == Engine::act);
+    const bool sbuf = device_.ports.sbuf_dve_gpsimd && (engine == Engine::dve || engine == Engine::gpsimd);
+    if (!psum && !sbuf) return;
+    const Instruction& i = stream_.instructions[queue_[q].head()];
+    if (asynchronous(i.opcode)) return;
+    for (const View& v : stream_.views_of(i)) {
+      const bool in_psum = stream_.tiles[v.tile].memory == Memory::psum;
+      if (in_psum && psum) port[0] = &psum_port_;
+      if (!in_psum && sbuf) port[1] = &sbuf_port_;
+    }
+  }
+  void wait_for_ports(size_t q, int64_t& at, Cause& cause, uint32_t& binding) {
+    Port* port[2];
+    ports_of(q, port);
+    for (Port* p : port)
+      if (p != nullptr && p->free > at && p->holder != queue_[q].last)
+        at = p->free, cause = Cause::port, binding = p->holder;
+  }
+
+  // How much slower the tensor engine runs at `at`, after it idled.
+  double throttle(int64_t at, int64_t idle_since) {
+    if (!device_.throttle.enabled || ramp_ == 0) return 1;
+    if (at - idle_since > window_ || !ramping_) ramp_start_ = at, ramping_ = true;
+    const double progress = std::min(1.0, static_cast<double>(at - ramp_start_) / static_cast<double>(ramp_));
+    return 1 / (device_.throttle.start_rate + (1 - device_.throttle.start_rate) * progress);
+  }
+
+  void issue(size_t q, int64_t start, Cause cause, uint32_t binding) {
+    Queue& queue = queue_[q];
+    const uint32_t index = queue.head();
+    const Instruction& i = stream_.instructions[index];
+    Record& record = timing_.record[index];
+    Cost c = cost_.cost(i);
+    QueueTiming& shares = timing_.queue[q];
+    if (i.engine == Engine::pe) {
+      const double slow = cost_.column() == Column::calibrated ? throttle(start, queue.reach) : 1;
+      if (slow != 1) {
+        c.interval = std::llround(static_cast<double>(c.interval) * slow);
+        c.latency = std::llround(static_cast<double>(c.latency) * slow);
+      }
+      if (i.opcode == Opcode::matmul) loaded_ = stream_.view_of(i, Role::stationary);
+      if (i.opcode == Opcode::transpose) loaded_ = nullptr;
+    }
+    Port* port[2];
+    ports_of(q, port);
+    for (Port* p : port)
+      if (p != nullptr) p->free = start + c.work, p->holder = index;
+    const int table = cost_.table(i);
+    if (table >= 0) table_ = table;
+
+    record.start = start, record.issued = start + c.interval, record.end = start + c.latency;
+    record.cause = cause, record.binding = binding;
+    int64_t occupied = std::max(record.end, record.issued);
+    if (asynchronous(i.opcode)) {
+      const DmaCost cost = cost_.dma(i);
+      const DmaEngines::Span span = dma_.take(cost, record.issued + cost_.dma_start());
+      record.end = span.end + cost_.dma_done();
+      timing_.transfer.push_back({index, span.begin, span.end});
+      timing_.dma.packet_time += span.packet_time;
+      ++timing_.dma.transfers;
+      timing_.dma.descriptors += cost.descriptors;
+      timing_.dma.read_bytes += cost.read_bytes, timing_.dma.write_bytes += cost.write_bytes;
+      timing_.dma.total_bytes += cost.bytes;
+      timing_.bound = timing_.bound || cost.dynamic;
+      occupied = record.issued;
+    }
+
+    // The gap before this instruction belongs to what it waited for; the rest to work.
+    if (start > queue.reach) {
+      const int64_t loading = std::min(queue.load_time, start - queue.reach);
+      const int64_t gap = start - queue.reach - loading;
+      shares.busy += loading;
+      (cause == Cause::dma ? shares.waiting_dma : shares.waiting_engine) += gap;
+      queue.reach = start;
+    }
+    shares.busy += std::max<int64_t>(0, occupied - queue.reach);
+    queue.reach = std::max(queue.reach, occupied);
+    shares.instruction_time += occupied - start;
+    shares.interval_time += c.interval;
+    ++shares.instructions;
+    timing_.total = std::max({timing_.total, record.end, record.issued});
+
+    queue.free = record.issued, queue.last = index, queue.last_start = start;
+    ++queue.next;
+    queue.ready = false;
+    queue.blocked = none;
+  }
+
+  void finish() {
+    for (size_t q = 0; q < queue_.size(); ++q) timing_.queue[q].idle = timing_.total - queue_[q].reach;
+    std::vector<std::pair<int64_t, int64_t>> spans;
+    spans.reserve(timing_.transfer.size());
+    for (const Transfer& t : timing_.transfer) spans.emplace_back(t.begin, t.end);
+    std::sort(spans.begin(), spans.end());
+    int64_t reach = 0;
+    for (const auto& [begin, end] : spans) {
+      timing_.dma.active += std::max<int64_t>(0, end - std::max(begin, reach));
+      reach = std::max(reach, end);
+    }
+  }
+
+  [[noreturn]] void deadlock() {
+    std::string text = "deadlock: no queue can go on;";
+    for (const Queue& queue : queue_) {
+      if (queue.empty()) continue;
+      text += std::string(" ") + describe(stream_, stream_.instructions[queue.head()]) + " waits for " +
+              describe(stream_, stream_.instructions[queue.blocked]) + ";";
+    }
+    throw Error(ErrorCode::device, text + " unpin the order or emit producers first");
+  }
+
+  const Stream& stream_;
+  const Dependencies& dependencies_;
+  const CostModel& cost_;
+  const Description& device_;
+  DmaEngines dma_;
+  Timing timing_;
+  std::array<Queue, engine_count> queue_;
+  Port psum_port_, sbuf_port_;
+  const View* loaded_ = nullptr;  // the stationary operand in the array
+  int table_ = -1;
+  int64_t hop_ = 0, ramp_ = 0, window_ = 0, ramp_start_ = 0;
+  bool ramping_ = false;
+};
+
+}  // namespace
+
+Timing run_timeline(const Stream& stream, const Dependencies& dependencies, std::span<const uint32_t> order,
+                    const CostModel& cost) {
+  return Machine(stream, dependencies, order, cost).run();
+}
+
+std::vector<uint32_t> critical_path(const Timing& timing) {
+  std::vector<uint32_t> path;
+  uint32_t at = none;
+  for (uint32_t i = 0; i < timing.record.size(); ++i)
+    if (at == none || timing.record[i].end > timing.record[at].end) at = i;
+  while (at != none && path.size() <= timing.record.size()) {
+    path.push_back(at);
+    at = timing.record[at].binding;
+  }
+  std::reverse(path.begin(), path.end());
+  return path;
+}
+
+}  // namespace heddle::systolic

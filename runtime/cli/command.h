@@ -1,0 +1,20 @@
+// The subcommands of `heddle`: one file each, which registers itself on the app and runs when it is chosen.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <stdexcept>
+#include <string>
+
+namespace heddle::cli {
+
+// A command line that cannot be meant: exit status 2, where every other failure is 1.
+struct UsageError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+void add_devices(CLI::App& app);
+void add_train(CLI::App& app);
+void add_explain(CLI::App& app);
+void add_ops(CLI::App& app);
+
+}  // namespace heddle::cli

@@ -1,0 +1,31 @@
+// What `heddle train` says in the end.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/training.h"
+#include "cli/training_settings.h"
+
+namespace heddle::cli {
+
+// The first steps of two curves are compared: later, rounding errors that training amplifies drive any two
+// devices apart.
+inline constexpr int64_t compared_steps = 50;
+
+// The largest |a - b| / |a| over the first steps, a being the first run's loss and b each other's; none for
+// one run.
+std::optional<double> max_relative_loss_difference(const std::vector<TrainingRun>& runs);
+
+// One paragraph: whether the devices learned the same, and what they cost.
+std::string verdict(const TrainingSettings& settings, const std::vector<TrainingRun>& runs);
+
+nlohmann::ordered_json train_document(const TrainingSettings& settings, const std::vector<TrainingRun>& runs);
+
+// The last table, one line per device.
+std::string train_summary(const std::vector<TrainingRun>& runs);
+
+}  // namespace heddle::cli
