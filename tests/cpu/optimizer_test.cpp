@@ -144,28 +144,33 @@ TEST_CASE("global norm and clipping, at any thread count", "[cpu][optimizer]") {
         for (const int64_t n : {1, 0, 33, 1000, 70001, 5})
           x.push_back(random_tensor(random, float_dtypes[draw(random, 0, 3)], {n}, range));
         std::vector<NormTensor> list, other;
-        double squares = 0;
+        long double squares = 0;
+        double count = 0;
         for (const Tensor& t : x) {
           y.emplace_back(t.dtype(), t.shape());
           again.push_back(t.clone());
           list.push_back({t.dtype(), t.elements(), t.data(), y.back().data()});
           other.push_back({t.dtype(), t.elements(), again.back().data(), again.back().data()});
-          for (const double v : to_doubles(t)) squares += v * v;
+          for (const double v : to_doubles(t)) squares += static_cast<long double>(v) * v;
+          count += static_cast<double>(t.elements());
         }
+        const auto expected = static_cast<double>(std::sqrt(squares));
         Tensor norm(f64, {}), norm32(f32, {});
         clip_by_global_norm(max_norm, {3}, list, f64, norm.data());
-        CHECK(norm.at(0) == Approx(std::sqrt(squares)).epsilon(1e-13));
+        CHECK(norm.at(0) == Approx(expected).epsilon(1e-13));
         clip_by_global_norm(max_norm, {1}, other, f32, norm32.data());
         CHECK(norm32.at(0) == static_cast<double>(static_cast<float>(norm.at(0))));
         Tensor alone(f64, {});
         global_norm({2}, list, f64, alone.data());
         CHECK(same_bits(alone, norm));
-        const double factor = std::min(1.0, max_norm / (std::sqrt(squares) + 1e-6));
+        const double factor = std::min(1.0, max_norm / (expected + 1e-6));
         for (size_t t = 0; t < x.size(); ++t) {
           Doubles ref = to_doubles(x[t]), bound(ref.size());
           for (size_t i = 0; i < ref.size(); ++i) {
             ref[i] *= factor;
-            bound[i] = 4 * unit_roundoff(wide(x[t].dtype())) * std::abs(ref[i]);
+            // The factor, rounded, and the sum of squares in double behind it.
+            bound[i] = std::abs(ref[i]) *
+                       (3 * unit_roundoff(wide(x[t].dtype())) + unit_roundoff(f64) * std::sqrt(count));
           }
           check_close("clipped", y[t], ref, bound);
           CHECK(same_bits(y[t], again[t]));
