@@ -63,7 +63,8 @@ struct DecomposeCall {
 };
 
 // What the oracle sees: dense host tensors; outputs are allocated with the inferred types. Missing operands
-// are undefined tensors. The oracle computes in double and rounds once, at the end.
+// are undefined tensors. The oracle computes in double and rounds once, at the end. For ops that are not
+// exact, a float output may also be allocated as float64, whatever its type: then it is the unrounded result.
 struct ReferenceCall {
   const Attributes& attributes;
   std::span<const Tensor> inputs;
