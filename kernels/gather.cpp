@@ -131,7 +131,7 @@ std::vector<uint64_t> words(const Tensor& tensor) {
 
 void reference_scatter(const ReferenceCall& call) {
   Tensor& y = call.outputs[0];
-  const Tensor &x = call.inputs[0], &updates = call.inputs[2];
+  const Tensor x = call.inputs[0].to(y.dtype()), updates = call.inputs[2].to(y.dtype());
   const reference::AxisView rows(x.shape(), static_cast<int>(call.attributes.get<int64_t>("axis")));
   const Ints indices = reference::integers(call.inputs[1]);
   if (call.attributes.get<std::string>("mode") == "set") {

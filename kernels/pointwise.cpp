@@ -103,14 +103,17 @@ void evaluate_program(const ScalarProgram& program, std::span<const Tensor> inpu
       real[o].resize(elements);
     else
       integer[o].resize(elements);
-  std::vector<ScalarSlot> out(outputs.size()), registers;
+  // Read from the registers, unrounded: storing rounds to whatever the outputs are.
+  ScalarProgram steps = program;
+  steps.outputs.clear();
+  std::vector<ScalarSlot> registers;
   for_each_element(program, inputs, outputs[0].shape(), [&](const ScalarSlot* in, size_t flat) {
-    evaluate(program, in, out.data(), registers);
+    evaluate(steps, in, nullptr, registers);
     for (size_t o = 0; o < outputs.size(); ++o)
       if (real[o].empty())
-        integer[o][flat] = out[o].integer;
+        integer[o][flat] = registers[program.outputs[o]].integer;
       else
-        real[o][flat] = out[o].real;
+        real[o][flat] = registers[program.outputs[o]].real;
   });
   for (size_t o = 0; o < outputs.size(); ++o)
     if (is_float(outputs[o].dtype()))

@@ -94,73 +94,88 @@ double units(double got, double ref, double bound, double largest_finite) {
   return bound > 0 ? std::fabs(got - ref) / bound : never;
 }
 
+// Counts the elements that `error(i)` calls wrong; `suffix` ends the words about the first.
+template <class Error, class Suffix>
+Comparison count_wrong(const Tensor& got, const Tensor& reference, const Error& error, const Suffix& suffix) {
+  Comparison result;
+  for (int64_t i = 0; i < got.elements(); ++i) {
+    const double e = error(i);
+    result.error = std::max(result.error, e);
+    if (e <= 1) continue;
+    if (result.wrong++ == 0)
+      result.first = index_text(got.shape(), i) + " is " + element_text(got, i) + ", the reference is " +
+                     element_text(reference, i) + suffix(i, e);
+  }
+  return result;
+}
+
 }  // namespace
 
+std::vector<Tensor> unrounded_reference(const OpSchema& op, const Attributes& attributes,
+                                        std::span<const Tensor> inputs, std::span<const ValueType> types) {
+  std::vector<Tensor> outputs;
+  for (const ValueType& type : types)
+    outputs.emplace_back(is_float(type.dtype) ? DType::float64 : type.dtype, type.dims.shape());
+  op.reference({attributes, inputs, outputs});
+  return outputs;
+}
+
 std::vector<Bound> bounds_of(const OpSchema& op, const Attributes& attributes, std::span<const Tensor> inputs,
-                             std::span<const Tensor> references) {
-  std::vector<Bound> bounds(references.size());
-  if (op.accuracy.exact) return bounds;
-  std::vector<ValueType> in(inputs.size()), out;
+                             std::span<const ValueType> types, std::span<const Tensor> unrounded) {
+  std::vector<ValueType> in(inputs.size());
   std::vector<const ValueType*> in_pointers;
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (inputs[i].defined()) in[i] = {inputs[i].dtype(), inputs[i].shape()};
     in_pointers.push_back(inputs[i].defined() ? &in[i] : nullptr);
   }
   std::vector<Tensor> magnitude;
-  for (const Tensor& r : references) {
-    out.push_back({r.dtype(), r.shape()});
-    magnitude.emplace_back(DType::float64, r.shape());
-  }
+  for (const ValueType& type : types) magnitude.emplace_back(DType::float64, type.dims.shape());
   if (op.accuracy.magnitude != nullptr) {
     op.accuracy.magnitude({attributes, inputs, magnitude});
   } else {
-    for (size_t o = 0; o < references.size(); ++o)
-      for (int64_t i = 0; i < references[o].elements(); ++i)
-        magnitude[o].set(i, std::fabs(references[o].at(i)));
+    for (size_t o = 0; o < types.size(); ++o)
+      for (int64_t i = 0; i < magnitude[o].elements(); ++i)
+        magnitude[o].set(i, std::fabs(unrounded[o].at(i)));
   }
   const double depth =
-      op.accuracy.depth ? std::max(1.0, op.accuracy.depth({in_pointers, out, attributes})) : 1.0;
-  for (size_t o = 0; o < references.size(); ++o) {
-    const DType dtype = references[o].dtype();
+      op.accuracy.depth ? std::max(1.0, op.accuracy.depth({in_pointers, types, attributes})) : 1.0;
+  std::vector<Bound> bounds(types.size());
+  for (size_t o = 0; o < types.size(); ++o) {
+    const DType dtype = types[o].dtype;
     if (!is_float(dtype)) continue;
     const bool wide = dtype == DType::float64;
     const double relative =
         op.accuracy.c * unit_roundoff(wide ? DType::float64 : DType::float32) * std::sqrt(depth);
     const double underflow = smallest_subnormal(dtype) + (wide ? std::numeric_limits<double>::min()
                                                                : double{std::numeric_limits<float>::min()});
-    const double rounding = 2 * unit_roundoff(dtype);  // of the result and of the reference
-    for (double& m : magnitude[o].values<double>()) {
-      const double reference = std::fabs(references[o].at(&m - magnitude[o].values<double>().data()));
-      m = relative * m + rounding * reference + underflow;
-    }
+    const std::span<double> m = magnitude[o].values<double>();
+    const std::span<const double> reference = unrounded[o].values<double>();
+    for (size_t i = 0; i < m.size(); ++i)
+      m[i] = relative * m[i] + unit_roundoff(dtype) * std::fabs(reference[i]) + underflow;
     bounds[o] = magnitude[o];
   }
   return bounds;
 }
 
-Comparison compare(const Tensor& got, const Tensor& reference, const Bound& bound, bool by_value) {
-  Comparison result;
-  const double largest_finite = is_float(got.dtype()) ? largest(got.dtype()) : 0;
+Comparison compare_within(const Tensor& got, const Tensor& unrounded, const Bound& bound) {
+  const double largest_finite = largest(got.dtype());
+  return count_wrong(
+      got, unrounded,
+      [&](int64_t i) { return units(got.at(i), unrounded.at(i), bound.at(i), largest_finite); },
+      [&](int64_t i, double e) { return format(" +- %.3g (%.3g times the bound)", bound.at(i), e); });
+}
+
+Comparison compare_exactly(const Tensor& got, const Tensor& reference, bool by_value) {
   const bool floats = is_float(got.dtype());
-  for (int64_t i = 0; i < got.elements(); ++i) {
-    if (same_bits(got, reference, i)) continue;
-    double error = std::numeric_limits<double>::infinity();
-    if (floats) {
-      const double g = got.at(i), r = reference.at(i);
-      if (bound.defined())
-        error = units(g, r, bound.at(i), largest_finite);
-      else if ((std::isnan(g) && std::isnan(r)) || (by_value && g == r))
-        error = 0;
-    }
-    result.error = std::max(result.error, error);
-    if (error <= 1) continue;
-    if (result.wrong++ == 0) {
-      result.first = index_text(got.shape(), i) + " is " + element_text(got, i) + ", the reference is " +
-                     element_text(reference, i);
-      if (bound.defined()) result.first += format(" +- %.3g (%.3g times the bound)", bound.at(i), error);
-    }
-  }
-  return result;
+  return count_wrong(
+      got, reference,
+      [&](int64_t i) {
+        if (same_bits(got, reference, i)) return 0.0;
+        const bool equal = floats && ((std::isnan(got.at(i)) && std::isnan(reference.at(i))) ||
+                                      (by_value && got.at(i) == reference.at(i)));
+        return equal ? 0.0 : std::numeric_limits<double>::infinity();
+      },
+      [](int64_t, double) { return std::string(); });
 }
 
 }  // namespace heddle::conformance

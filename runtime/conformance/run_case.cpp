@@ -6,6 +6,7 @@
 #include "conformance/bound.h"
 #include "conformance/execution.h"
 #include "conformance/reference_run.h"
+#include "ir/graph_data.h"
 
 namespace heddle::conformance {
 namespace {
@@ -14,33 +15,51 @@ bool same_bits(const Tensor& a, const Tensor& b) {
   return a.bytes() == 0 || std::memcmp(a.data(), b.data(), a.bytes()) == 0;
 }
 
-// The bound of each output of the graph. Those of more than one node are exact by construction.
-std::vector<Bound> bounds(const Problem& problem, const std::vector<Tensor>& values,
-                          const std::vector<Tensor>& references) {
-  if (problem.exact || problem.graph.node_count() != 1) return std::vector<Bound>(references.size());
-  const Node& node = problem.graph.node(0);
-  std::vector<Tensor> operands;
-  for (const ValueId v : node.inputs) operands.push_back(v == no_value ? Tensor() : values[v]);
-  return bounds_of(*node.op, node.attributes, operands, references);
+void add(Result& result, const std::string& output, const Tensor& got, const Comparison& c) {
+  result.error = std::max(result.error, c.error);
+  if (c.wrong == 0) return;
+  result.outcome = Outcome::failed;
+  result.reason += (result.reason.empty() ? "" : "; ") + output + c.first + "; " + std::to_string(c.wrong) +
+                   " of " + std::to_string(got.elements()) + " elements are wrong";
 }
 
-void judge(Result& result, const Problem& problem, const std::vector<Tensor>& got) {
+// Bit for bit, or where the fill makes arithmetic exact, by value: it may give either zero.
+void judge_exactly(Result& result, const Problem& problem, const std::vector<Tensor>& got) {
+  result.exact = true;
   const std::vector<Tensor> values = run_reference(problem.graph, problem.inputs);
-  std::vector<Tensor> references;
-  for (const NamedValue& o : problem.graph.outputs()) references.push_back(values[o.value]);
-  const std::vector<Bound> bound = bounds(problem, values, references);
-  result.exact = std::none_of(bound.begin(), bound.end(), [](const Bound& b) { return b.defined(); });
   for (size_t i = 0; i < got.size(); ++i) {
-    // Arithmetic may give either zero; moved data keeps its sign.
-    const bool by_value = problem.exact;
-    const Comparison c = compare(got[i], references[i], bound[i], by_value);
-    result.error = std::max(result.error, c.error);
-    if (c.wrong == 0) continue;
-    result.outcome = Outcome::failed;
-    result.reason += (result.reason.empty() ? "" : "; ") + problem.graph.outputs()[i].name + c.first + "; " +
-                     std::to_string(c.wrong) + " of " + std::to_string(got[i].elements()) +
-                     " elements are wrong";
+    const NamedValue& output = problem.graph.outputs()[i];
+    add(result, output.name, got[i], compare_exactly(got[i], values[output.value], problem.exact));
   }
+}
+
+// A node whose results are the graph's outputs.
+void judge_within_bounds(Result& result, const Problem& problem, const std::vector<Tensor>& got) {
+  const Node& node = problem.graph.node(0);
+  std::vector<Tensor> values(problem.graph.value_count()), operands;
+  for (size_t i = 0; i < problem.inputs.size(); ++i) values[problem.graph.inputs()[i]] = problem.inputs[i];
+  for (ValueId v = 0; v < values.size(); ++v)
+    if (problem.graph.info(v).kind == ValueKind::constant) values[v] = problem.graph.info(v).constant;
+  for (const ValueId v : node.inputs) operands.push_back(v == no_value ? Tensor() : values[v]);
+  std::vector<ValueType> types;
+  for (const ValueId v : node.outputs) types.push_back(ir::type_of(problem.graph.info(v)));
+  const std::vector<Tensor> unrounded = unrounded_reference(*node.op, node.attributes, operands, types);
+  const std::vector<Bound> bounds = bounds_of(*node.op, node.attributes, operands, types, unrounded);
+  for (size_t i = 0; i < got.size(); ++i) {
+    const std::string& name = problem.graph.outputs()[i].name;
+    add(result, name, got[i],
+        bounds[i].defined() ? compare_within(got[i], unrounded[i], bounds[i])
+                            : compare_exactly(got[i], unrounded[i], false));
+  }
+}
+
+// Several nodes are exact by construction: bounds do not add up along a graph.
+void judge(Result& result, const Problem& problem, const std::vector<Tensor>& got) {
+  const Graph& graph = problem.graph;
+  if (problem.exact || graph.node_count() != 1 || graph.node(0).op->accuracy.exact)
+    judge_exactly(result, problem, got);
+  else
+    judge_within_bounds(result, problem, got);
 }
 
 }  // namespace

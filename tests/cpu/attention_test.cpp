@@ -68,8 +68,7 @@ Result reference(const Problem& p) {
   const Doubles mask = p.mask.defined() ? to_doubles(p.mask) : Doubles{};
   const double u = a.dtype == DType::float64 ? unit_roundoff(DType::float64) : unit_roundoff(DType::float32);
   const double u_out = unit_roundoff(a.dtype);
-  const double c = 4, scale = a.scale == 0 ? 1 / std::sqrt(static_cast<double>(a.depth))
-                                           : static_cast<double>(a.scale);
+  const double c = 4, scale = a.scale == 0 ? 1 / std::sqrt(static_cast<double>(a.depth)) : a.scale;
   const auto at = [&](int64_t heads, int64_t rows, int64_t depth, int64_t b, int64_t h, int64_t r) {
     return static_cast<size_t>(
         (a.layout == Attention::Layout::bhsd ? (b * heads + h) * rows + r : (b * rows + r) * heads + h) *
@@ -260,7 +259,7 @@ TEST_CASE("attention over odd sizes, layouts, dtypes and thread counts", "[cpu][
           Attention a = sizes(dtype, n[0], n[1], n[2], n[3], n[4], n[5], n[6]);
           a.causal = causal;
           a.layout = draw(random, 0, 1) == 0 ? Attention::Layout::bhsd : Attention::Layout::bshd;
-          if (draw(random, 0, 2) == 0) a.scale = 0.3f;
+          if (draw(random, 0, 2) == 0) a.scale = 0.3;
           check(make(random, a), static_cast<int>(draw(random, 1, 4)));
         }
   });

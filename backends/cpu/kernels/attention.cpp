@@ -131,7 +131,7 @@ struct Plain {
         k(head_strides(a.layout, a.kv_heads, a.keys, a.depth)),
         v(head_strides(a.layout, a.kv_heads, a.keys, a.value_depth)),
         out(head_strides(a.layout, a.heads, a.queries, a.value_depth)),
-        scale(a.scale == 0 ? 1.0 / std::sqrt(static_cast<double>(a.depth)) : static_cast<double>(a.scale)) {}
+        scale(a.scale == 0 ? 1.0 / std::sqrt(static_cast<double>(a.depth)) : a.scale) {}
 
   int64_t kv_head(int64_t head) const { return head / (a.heads / a.kv_heads); }
 

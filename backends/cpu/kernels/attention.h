@@ -40,7 +40,7 @@ struct Attention {
   bool causal = false;  // key j is visible to query i iff j <= i + keys - queries
   Mask mask = Mask::none;
   std::array<int64_t, 4> mask_strides{};  // in elements over [batch, heads, queries, keys]; 0 where broadcast
-  float scale = 0;                        // 0 means 1 / sqrt(depth)
+  double scale = 0;                       // 0 means 1 / sqrt(depth)
   int64_t batch = 0, heads = 0, kv_heads = 0;
   int64_t queries = 0, keys = 0;
   int64_t depth = 0, value_depth = 0;

@@ -74,7 +74,7 @@ class BackwardTask {
     const int64_t set = task / p_.parts;
     batch_ = set / a_.kv_heads;
     kv_head_ = set % a_.kv_heads;
-    scale_ = a_.scale == 0 ? 1.0f / std::sqrt(static_cast<float>(a_.depth)) : a_.scale;
+    scale_ = a_.scale == 0 ? 1.0f / std::sqrt(static_cast<float>(a_.depth)) : static_cast<float>(a_.scale);
     sum_dq_ = p_.parts > 1 ? io.parts + task * p_.part_floats : scratch + p_.sum_dq;
   }
 

@@ -257,7 +257,9 @@ class ForwardTask {
   }
 
   void pack_queries() {
-    const float scale = (a_.scale == 0 ? 1.0f / std::sqrt(static_cast<float>(a_.depth)) : a_.scale) * log2_e;
+    const float scale =
+        (a_.scale == 0 ? 1.0f / std::sqrt(static_cast<float>(a_.depth)) : static_cast<float>(a_.scale)) *
+        log2_e;
     for (int64_t r = 0; r < rows_; r += panel_max) {
       const T* from[panel_max];
       const int64_t width = panel_width(r);

@@ -51,7 +51,7 @@ void loss_rows(const LossRows& r, const T* logits, const void* targets, Wide<T>*
     const auto middle = hn::Set(d, base);
     Sums<WideTag<T>> sum(d);
     steps(d, r.classes, [&](int64_t i, auto count, int k) HWY_ATTR {
-      const auto e = exp(d, hn::Sub(load_n(d, x + i, count), middle));
+      const auto e = exp_falling(d, hn::Sub(load_n(d, x + i, count), middle));
       sum.part[k] = hn::Add(sum.part[k], keep_n(d, e, count, W(0)));
     });
     const W spread = std::log(sum.total(d));
@@ -84,10 +84,11 @@ void loss_grad_rows(const LossRows& r, const Wide<T>* dloss, const T* logits, co
       continue;
     }
     // Read before dx, which may be x, is written.
-    const auto hot = hn::Sub(exp(one, hn::Set(one, element(x + target) - lse[row])), hn::Set(one, W(1)));
+    const auto hot =
+        hn::Sub(exp_falling(one, hn::Set(one, element(x + target) - lse[row])), hn::Set(one, W(1)));
     const auto log_sum = hn::Set(d, lse[row]), factor = hn::Set(d, dloss[row]);
     steps(d, r.classes, [&](int64_t i, auto count, int) HWY_ATTR {
-      store_n(hn::Mul(exp(d, hn::Sub(load_n(d, x + i, count), log_sum)), factor), d, dx + i, count);
+      store_n(hn::Mul(exp_falling(d, hn::Sub(load_n(d, x + i, count), log_sum)), factor), d, dx + i, count);
     });
     store(hn::Mul(hot, hn::Set(one, dloss[row])), one, dx + target);
   }

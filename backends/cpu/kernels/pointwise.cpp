@@ -83,8 +83,9 @@ PointwisePlan::PointwisePlan(const ScalarProgram& program, const Shape& common, 
   direct_output_.assign(program.registers(), -1);
   for (size_t o = 0; o < program.outputs.size(); ++o) {
     const uint32_t r = program.outputs[o];
-    if (r >= program.inputs.size() && program.dtype(r) == own && direct_output_[r] < 0)
-      direct_output_[r] = static_cast<int>(o);
+    if (r < program.inputs.size() || program.steps[r - program.inputs.size()].op == ScalarOp::constant)
+      continue;
+    if (program.dtype(r) == own && direct_output_[r] < 0) direct_output_[r] = static_cast<int>(o);
   }
   std::vector<uint32_t> last(program.registers(), 0);
   for (uint32_t s = 0; s < program.steps.size(); ++s)

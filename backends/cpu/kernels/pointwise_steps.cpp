@@ -101,8 +101,8 @@ void RunStep(ScalarOp op, const float* a, const float* b, const float* c, float*
       });
     case ScalarOp::equal:
       return binary([](V x, V y) { return one_where(hn::Eq(x, y)); });
-    case ScalarOp::not_equal:
-      return binary([](V x, V y) { return one_where(hn::Ne(x, y)); });
+    case ScalarOp::not_equal:  // hn::Ne is false for NaN on some instruction sets
+      return binary([](V x, V y) { return one_where(hn::Not(hn::Eq(x, y))); });
     case ScalarOp::less:
       return binary([](V x, V y) { return one_where(hn::Lt(x, y)); });
     case ScalarOp::less_equal:

@@ -43,7 +43,7 @@ void softmax_row(int64_t n, const T* x, T* y) {
   // Exponentials are kept in y where they fit; 16-bit ones are computed again rather than rounded twice.
   constexpr bool keeps = std::is_same_v<T, W>;
   steps(d, n, [&](int64_t i, auto count, int k) HWY_ATTR {
-    const auto e = exp(d, hn::Sub(load_n(d, x + i, count), base));
+    const auto e = exp_falling(d, hn::Sub(load_n(d, x + i, count), base));
     sum.part[k] = hn::Add(sum.part[k], keep_n(d, e, count, W(0)));
     if constexpr (keeps) store_n(e, d, y + i, count);
   });
@@ -52,7 +52,7 @@ void softmax_row(int64_t n, const T* x, T* y) {
     if constexpr (keeps) {
       store_n(hn::Mul(load_n(d, y + i, count), factor), d, y + i, count);
     } else {
-      store_n(hn::Mul(exp(d, hn::Sub(load_n(d, x + i, count), base)), factor), d, y + i, count);
+      store_n(hn::Mul(exp_falling(d, hn::Sub(load_n(d, x + i, count), base)), factor), d, y + i, count);
     }
   });
 }
@@ -69,7 +69,7 @@ void log_softmax_row(int64_t n, const T* x, T* y) {
   const auto base = hn::Set(d, top.total(d));
   Sums<WideTag<T>> sum(d);
   steps(d, n, [&](int64_t i, auto count, int k) HWY_ATTR {
-    const auto e = exp(d, hn::Sub(load_n(d, x + i, count), base));
+    const auto e = exp_falling(d, hn::Sub(load_n(d, x + i, count), base));
     sum.part[k] = hn::Add(sum.part[k], keep_n(d, e, count, W(0)));
   });
   const auto spread = log(d, hn::Set(d, sum.total(d)));
@@ -91,31 +91,52 @@ void softmax_grad_row(int64_t n, const T* y, const T* dy, T* dx) {
   });
 }
 
-// The same for `count` (or a whole vector of) neighbouring lines, whose elements are `stride` apart.
-template <class T, class Count>
+// The same for neighbouring lines, whose elements are `stride` apart: four vectors of them, or one, or
+// `count` lanes.
+template <int kVectors, class T, class Count>
 void softmax_columns(int64_t n, int64_t stride, const T* x, T* y, Count count, bool logarithm) {
   const WideTag<T> d;
-  auto top = hn::Set(d, -std::numeric_limits<Wide<T>>::infinity());
-  for (int64_t i = 0; i < n; ++i) top = hn::Max(top, load_n(d, x + i * stride, count));
-  auto sum = hn::Zero(d);
-  for (int64_t i = 0; i < n; ++i) sum = hn::Add(sum, exp(d, hn::Sub(load_n(d, x + i * stride, count), top)));
-  const auto spread = logarithm ? log(d, sum) : hn::Div(hn::Set(d, 1), sum);
-  for (int64_t i = 0; i < n; ++i) {
-    const auto distance = hn::Sub(load_n(d, x + i * stride, count), top);
-    store_n(logarithm ? hn::Sub(distance, spread) : hn::Mul(exp(d, distance), spread), d, y + i * stride,
-            count);
+  const size_t lanes = hn::Lanes(d);
+  hn::Vec<WideTag<T>> top[kVectors], spread[kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    top[v] = hn::Set(d, -std::numeric_limits<Wide<T>>::infinity());
+    spread[v] = hn::Zero(d);
   }
+  for (int64_t i = 0; i < n; ++i)
+    for (size_t v = 0; v < kVectors; ++v)
+      top[v] = hn::Max(top[v], load_n(d, x + i * stride + v * lanes, count));
+  for (int64_t i = 0; i < n; ++i)
+    for (size_t v = 0; v < kVectors; ++v)
+      spread[v] =
+          hn::Add(spread[v], exp_falling(d, hn::Sub(load_n(d, x + i * stride + v * lanes, count), top[v])));
+  for (int v = 0; v < kVectors; ++v)
+    spread[v] = logarithm ? log(d, spread[v]) : hn::Div(hn::Set(d, 1), spread[v]);
+  for (int64_t i = 0; i < n; ++i)
+    for (size_t v = 0; v < kVectors; ++v) {
+      const auto distance = hn::Sub(load_n(d, x + i * stride + v * lanes, count), top[v]);
+      const auto result =
+          logarithm ? hn::Sub(distance, spread[v]) : hn::Mul(exp_falling(d, distance), spread[v]);
+      store_n(result, d, y + i * stride + v * lanes, count);
+    }
 }
 
-template <class T, class Count>
+template <int kVectors, class T, class Count>
 void softmax_grad_columns(int64_t n, int64_t stride, const T* y, const T* dy, T* dx, Count count) {
   const WideTag<T> d;
-  auto sum = hn::Zero(d);
+  const size_t lanes = hn::Lanes(d);
+  hn::Vec<WideTag<T>> sum[kVectors];
+  for (int v = 0; v < kVectors; ++v) sum[v] = hn::Zero(d);
   for (int64_t i = 0; i < n; ++i)
-    sum = hn::MulAdd(load_n(d, y + i * stride, count), load_n(d, dy + i * stride, count), sum);
+    for (size_t v = 0; v < kVectors; ++v) {
+      const int64_t at = i * stride + static_cast<int64_t>(v * lanes);
+      sum[v] = hn::MulAdd(load_n(d, y + at, count), load_n(d, dy + at, count), sum[v]);
+    }
   for (int64_t i = 0; i < n; ++i)
-    store_n(hn::Mul(load_n(d, y + i * stride, count), hn::Sub(load_n(d, dy + i * stride, count), sum)), d,
-            dx + i * stride, count);
+    for (size_t v = 0; v < kVectors; ++v) {
+      const int64_t at = i * stride + static_cast<int64_t>(v * lanes);
+      store_n(hn::Mul(load_n(d, y + at, count), hn::Sub(load_n(d, dy + at, count), sum[v])), d, dx + at,
+              count);
+    }
 }
 
 template <class T>
@@ -136,21 +157,21 @@ void softmax_lines(SoftmaxKind kind, const SoftmaxLines& lines, const void* firs
     }
     const int64_t first_column = task % columns_per_outer(lines) * group_columns;
     const int64_t last_column = std::min(stride, first_column + group_columns);
-    for (int64_t column = first_column; column < last_column; column += lanes) {
+    const auto run = [&]<int kVectors>(std::integral_constant<int, kVectors>, int64_t column,
+                                       auto count) HWY_ATTR {
       const int64_t at = task / columns_per_outer(lines) * n * stride + column;
-      const auto run = [&](auto count) HWY_ATTR {
-        if (kind == SoftmaxKind::gradient) {
-          softmax_grad_columns(n, stride, x + at, dy + at, y + at, count);
-        } else {
-          softmax_columns(n, stride, x + at, y + at, count, kind == SoftmaxKind::log_softmax);
-        }
-      };
-      if (last_column - column >= lanes) {
-        run(Whole());
+      if (kind == SoftmaxKind::gradient) {
+        softmax_grad_columns<kVectors>(n, stride, x + at, dy + at, y + at, count);
       } else {
-        run(static_cast<size_t>(last_column - column));
+        softmax_columns<kVectors>(n, stride, x + at, y + at, count, kind == SoftmaxKind::log_softmax);
       }
-    }
+    };
+    const std::integral_constant<int, 4> four;
+    const std::integral_constant<int, 1> one;
+    int64_t column = first_column;
+    for (; column + 4 * lanes <= last_column; column += 4 * lanes) run(four, column, Whole());
+    for (; column + lanes <= last_column; column += lanes) run(one, column, Whole());
+    if (column < last_column) run(one, column, static_cast<size_t>(last_column - column));
   }
 }
 

@@ -14,7 +14,7 @@ Attention attention_of(const backend::NodeRef& node) {
   a.dtype = dtype_of_value(q);
   a.layout = node.text("layout") == "bshd" ? Attention::Layout::bshd : Attention::Layout::bhsd;
   a.causal = node.integer("causal") != 0;
-  a.scale = static_cast<float>(node.real("scale"));
+  a.scale = node.real("scale");
   const bool bshd = a.layout == Attention::Layout::bshd;
   a.batch = q.dim(0);
   a.heads = q.dim(bshd ? 2 : 1);

@@ -63,7 +63,8 @@ struct DecomposeCall {
 };
 
 // What the oracle sees: dense host tensors; outputs are allocated with the inferred types. Missing operands
-// are undefined tensors. The oracle computes in double and rounds once, at the end.
+// are undefined tensors. The oracle computes in double and rounds once, at the end. For ops that are not
+// exact, a float output may also be allocated as float64, whatever its type: then it is the unrounded result.
 struct ReferenceCall {
   const Attributes& attributes;
   std::span<const Tensor> inputs;
@@ -82,11 +83,11 @@ struct CostCall {
   const Attributes& attributes;
 };
 
-// How far a device may be from the oracle, element by element:
-//   |got - ref| <= c * u_acc * sqrt(K) * magnitude + 2 * u_out * |ref|
-// u_acc is float32's unit roundoff (float64's for float64), u_out the output dtype's: twice, because the
-// result and the reference are both rounded, and a difference too small to see may round them to different
-// sides.
+// How far a device may be from the unrounded oracle, element by element:
+//   |got - ref| <= c * u_acc * sqrt(K) * magnitude + u_out * |ref|
+// u_acc is float32's unit roundoff (float64's for float64), u_out the output dtype's. Against an oracle that
+// is rounded to the output dtype, u_out counts twice: a difference too small to see may round the two to
+// different sides.
 struct Accuracy {
   bool exact = false;  // bit for bit (data movement, integers)
   double c = 4;
