@@ -44,14 +44,14 @@ Operand operand_of(const ValueRef& value, const Hbm& hbm) {
 struct NeuronProgram final : backend::Program {
   explicit NeuronProgram(systolic::Program compiled) : program(std::move(compiled)) {}
   systolic::Program program;
-  std::vector<uint32_t> bound;    // value index per hbm() of the stream
-  std::string report, trace;      // made when first asked for
+  std::vector<uint32_t> bound;  // value index per hbm() of the stream
+  std::string report, trace;    // made when first asked for
 };
 
 struct NeuronBinding final : backend::Binding {
   NeuronProgram* program = nullptr;
-  std::vector<std::byte*> address;       // per value of the partition
-  std::vector<std::byte*> values;        // per hbm() of the stream
+  std::vector<std::byte*> address;  // per value of the partition
+  std::vector<std::byte*> values;   // per hbm() of the stream
   std::byte* memory = nullptr;
   void rebind(uint32_t value, void* to) override {
     address[value] = static_cast<std::byte*>(to);
@@ -69,7 +69,8 @@ class NeuronDevice final : public backend::Device {
     if (lowering == nullptr) return backend::no("no engine path for this op on the simulated NeuronCore");
     for (uint32_t i = 0; i < node.inputs() + node.outputs(); ++i) {
       const ValueRef v = i < node.inputs() ? node.input(i) : node.output(i - node.inputs());
-      if (v && v.elements() == 0) return backend::no("a value of zero elements (" + v.text() + ") has no tile");
+      if (v && v.elements() == 0)
+        return backend::no("a value of zero elements (" + v.text() + ") has no tile");
     }
     return translated([&] { return lowering->offer(node); });
   }
@@ -118,20 +119,24 @@ class NeuronDevice final : public backend::Device {
     for (uint32_t n = 0; n < graph.n_node; ++n) {
       const NodeRef node(&graph, n);
       const Lowering* lowering = find_lowering(node.op());
-      if (lowering == nullptr) throw backend::Failure(HD_ERROR_UNSUPPORTED, std::string(node.name()) + ": no engine path for " + node.op());
+      if (lowering == nullptr)
+        throw backend::Failure(HD_ERROR_UNSUPPORTED,
+                               std::string(node.name()) + ": no engine path for " + node.op());
       const Attributes attributes = decode_attributes(*node.get(), *find_op(node.op()));
       std::vector<Operand> inputs(node.inputs()), outputs(node.outputs());
       for (uint32_t i = 0; i < node.inputs(); ++i)
         if (node.input(i)) inputs[i] = operand_of(node.input(i), hbm[node.input(i).index()]);
-      for (uint32_t i = 0; i < node.outputs(); ++i) outputs[i] = operand_of(node.output(i), hbm[node.output(i).index()]);
+      for (uint32_t i = 0; i < node.outputs(); ++i)
+        outputs[i] = operand_of(node.output(i), hbm[node.output(i).index()]);
       nc.scope(node.name());
       lowering->emit({nc, node.op(), node.name(), attributes, inputs, outputs});
       kernels.push_back(facts().name + "." + node.op());
     }
-    // Updates: instructions run in the order of emission, element by element, so a result may overwrite the variable
-    // it replaces when the node that makes it is the last to read the variable.
+    // Updates: instructions run in the order of emission, element by element, so a result may overwrite the
+    // variable it replaces when the node that makes it is the last to read the variable.
     for (uint32_t u = 0; u < graph.n_update; ++u)
-      if (overwrites_safely(graph, graph.update[u])) in_place.push_back({graph.update[u].second, graph.update[u].first});
+      if (overwrites_safely(graph, graph.update[u]))
+        in_place.push_back({graph.update[u].second, graph.update[u].first});
     auto program = std::make_unique<NeuronProgram>(systolic::compile(std::move(nc).finish(), options_));
     program->bound = std::move(bound);
     program->facts.scratch_bytes = options_.numerics ? program->program.memory_bytes() : 0;
@@ -165,7 +170,9 @@ const void* NeuronDevice::extension(std::string_view name) {
   if (name != HD_EXTENSION_SIMULATED) return nullptr;
   static const hd_simulated_v1 simulated = {
       sizeof(hd_simulated_v1), 0,
-      [](hd_device*, hd_program* p) { return static_cast<uint64_t>(backend::program_of<NeuronProgram>(p).program.timing().total); },
+      [](hd_device*, hd_program* p) {
+        return static_cast<uint64_t>(backend::program_of<NeuronProgram>(p).program.timing().total);
+      },
       [](hd_device*, hd_program* p) -> const char* {
         auto& program = backend::program_of<NeuronProgram>(p);
         if (program.report.empty()) program.report = program.program.report();
@@ -184,15 +191,18 @@ std::unique_ptr<backend::Device> open_device(const std::string& file, const back
   CompileOptions compile_options;
   const std::string numerics = options.get("numerics", "on");
   if (numerics != "on" && numerics != "off")
-    throw backend::Failure(HD_ERROR_INVALID_ARGUMENT, "option numerics=" + numerics + " is neither on nor off");
+    throw backend::Failure(HD_ERROR_INVALID_ARGUMENT,
+                           "option numerics=" + numerics + " is neither on nor off");
   compile_options.numerics = numerics == "on";
   compile_options.window = static_cast<int>(options.integer("window", compile_options.window, 0, 1 << 20));
   backend::DeviceFacts facts;
   facts.name = description.name;
-  facts.description = "simulated " + description.core + ": calibrated on public figures, never run on Trainium";
+  facts.description =
+      "simulated " + description.core + ": calibrated on public figures, never run on Trainium";
   // A core has its share of the domain's memory.
   const double share = description.hbm.gib * 1024 * 1024 * 1024 / description.hbm.cores_per_domain;
-  facts.memory_bytes = static_cast<uint64_t>(options.integer("memory", static_cast<int64_t>(share), 1, INT64_MAX));
+  facts.memory_bytes =
+      static_cast<uint64_t>(options.integer("memory", static_cast<int64_t>(share), 1, INT64_MAX));
   facts.clock = HD_CLOCK_SIMULATED;
   facts.host_memory = false;
   return std::make_unique<NeuronDevice>(std::move(facts), std::move(description), compile_options);
@@ -208,7 +218,9 @@ std::vector<backend::DeviceFactory> devices() {
   list.push_back({"systolic", [](const backend::Options& options) {
                     options.expect({"", "numerics", "window", "memory"});
                     const std::string file = options.get("", "");
-                    if (file.empty()) throw backend::Failure(HD_ERROR_INVALID_ARGUMENT, "name a device file: systolic:FILE.toml");
+                    if (file.empty())
+                      throw backend::Failure(HD_ERROR_INVALID_ARGUMENT,
+                                             "name a device file: systolic:FILE.toml");
                     return open_device(file, options);
                   }});
   return list;

@@ -223,6 +223,25 @@ Hbm Hbm::repeat(int axis, int64_t count, Where where) const {
   return h;
 }
 
+Hbm Hbm::box(int64_t offset, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides, Where where) const {
+  if (sizes.size() != strides.size() || sizes.size() < 1 || sizes.size() > static_cast<size_t>(region_rank_max))
+    refuse(where, "region", "a box has one stride per size and one to five of them");
+  const int64_t extent = region_.elements();
+  int64_t last = offset;
+  Hbm h = *this;
+  h.region_.offset = region_.offset + offset;
+  h.region_.rank = static_cast<uint8_t>(sizes.size());
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const int64_t size = sizes.begin()[i], stride = strides.begin()[i];
+    if (size < 1 || stride < 0) refuse(where, "region", "a box needs sizes of one or more and no negative stride");
+    last += (size - 1) * stride;
+    h.region_.size[i] = size, h.region_.stride[i] = stride;
+  }
+  if (offset < 0 || last >= extent)
+    refuse(where, "region", "the box reaches element " + std::to_string(last) + " of " + std::to_string(extent));
+  return h;
+}
+
 Hbm Hbm::dynamic(int axis, const Tile& index, int64_t max, Where where) const {
   if (index.partitions() != 1 || index.free_elements() != 1 || index.dtype() != DType::int32 ||
       index.memory() != Memory::sbuf)

@@ -72,6 +72,9 @@ class Hbm {
   Hbm reshape(std::initializer_list<int64_t> sizes, Where where = Where::current()) const;
   Hbm reshape(std::span<const int64_t> sizes, Where where = Where::current()) const;
   Hbm permute(std::initializer_list<int> order, Where where = Where::current()) const;
+  // Any strided box of a whole value: element (i, j, ...) is element offset + i*stride[0] + j*stride[1] + ... of it.
+  Hbm box(int64_t offset, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides,
+          Where where = Where::current()) const;
   // Inserts an axis that repeats everything `count` times. As axis 0 of a load: broadcast to `count` partitions.
   Hbm repeat(int axis, int64_t count, Where where = Where::current()) const;
   // Moves the box by stride(axis) times the int32 in `index` ([1, 1] in SBUF), clamped to [0, max], when it runs.

@@ -1,6 +1,6 @@
-// Lowering: how each op becomes instructions. One file per family; each lists its ops for the table below. A lowering
-// reads its operands from HBM and writes its results to HBM; since the instructions of a whole partition form one
-// stream, the engines overlap across ops.
+// Lowering: how each op becomes instructions. One file per family; each lists its ops for the table below. A
+// lowering reads its operands from HBM and writes its results to HBM; since the instructions of a whole
+// partition form one stream, the engines overlap across ops.
 #pragma once
 
 #include <span>
@@ -14,8 +14,8 @@
 
 namespace heddle::systolic {
 
-// One operand or result of a node. `hbm` is flat: [elements] (64-bit integers: [2 * elements] of uint32, low word
-// first); kernels reshape it to what suits them. Absent for a missing optional operand.
+// One operand or result of a node. `hbm` is flat: [elements] (64-bit integers: [2 * elements] of uint32, low
+// word first); kernels reshape it to what suits them. Absent for a missing optional operand.
 struct Operand {
   Hbm hbm;
   DType dtype = DType::float32;
@@ -26,7 +26,7 @@ struct Operand {
   int64_t elements() const { return shape.elements(); }
   int64_t last() const { return shape.rank() == 0 ? 1 : shape.at(-1); }  // size of the last axis
   int64_t rows() const { return last() == 0 ? 0 : elements() / last(); }
-  Hbm matrix() const { return hbm.reshape({rows(), last()}); }           // [rows, last axis]
+  Hbm matrix() const { return hbm.reshape({rows(), last()}); }  // [rows, last axis]
 };
 
 struct NodeContext {
@@ -63,7 +63,7 @@ const Lowering* find_lowering(std::string_view op);
 
 // Offers shared by the families: nullptr when fine, else the reason.
 // Every float operand and result is float32 or bfloat16; the others are of the given integer dtypes or bool.
-backend::Offer floats_only(const backend::NodeRef& node);             // float32/bfloat16 operands and results alone
-backend::Offer floats_and_indices(const backend::NodeRef& node);      // int32 operands allowed too
+backend::Offer floats_only(const backend::NodeRef& node);  // float32/bfloat16 operands and results alone
+backend::Offer floats_and_indices(const backend::NodeRef& node);  // int32 operands allowed too
 
 }  // namespace heddle::systolic
