@@ -1,4 +1,5 @@
-// Rows by index: indirect DMA. Embedding is a gather from a table, its gradient a read-add-write scatter into zeros.
+// Rows by index: indirect DMA. Embedding is a gather from a table, its gradient a read-add-write scatter into
+// zeros.
 #include <algorithm>
 #include <cmath>
 
@@ -13,12 +14,17 @@ constexpr int64_t longest_piece = 4096;  // elements of a row moved at once
 class Indices {
  public:
   Indices(NeuronCore& nc, const Operand& indices, int64_t table_rows)
-      : nc_(nc), hbm_(indices.hbm.reshape({indices.elements(), 1})), rows_(table_rows), pool_(nc.sbuf_pool("index", 6)) {}
+      : nc_(nc),
+        hbm_(indices.hbm.reshape({indices.elements(), 1})),
+        rows_(table_rows),
+        pool_(nc.sbuf_pool("index", 6)) {}
   Tile load(const Piece& r) {
     const int p = static_cast<int>(r.count);
-    const Tile raw = pool_.tile(p, {1}, DType::int32), shift = pool_.tile(p, {1}, DType::int32), index = pool_.tile(p, {1}, DType::int32);
+    const Tile raw = pool_.tile(p, {1}, DType::int32), shift = pool_.tile(p, {1}, DType::int32),
+               index = pool_.tile(p, {1}, DType::int32);
     nc_.dma_load(raw, hbm_.rows(r.begin, r.count));
-    nc_.tensor_scalar(shift, raw, {AluOp::less, 0.0}, {AluOp::multiply, static_cast<double>(rows_)}, Engine::gpsimd);
+    nc_.tensor_scalar(shift, raw, {AluOp::less, 0.0}, {AluOp::multiply, static_cast<double>(rows_)},
+                      Engine::gpsimd);
     nc_.tensor_tensor(index, raw, AluOp::add, shift, Engine::gpsimd);
     return index;
   }
@@ -48,7 +54,8 @@ void gather_rows(const NodeContext& c, const Operand& table, const Operand& indi
   }
 }
 
-void scatter_rows(const NodeContext& c, const Operand& target, const Operand& indices, const Operand& updates, Scatter mode) {
+void scatter_rows(const NodeContext& c, const Operand& target, const Operand& indices, const Operand& updates,
+                  Scatter mode) {
   NeuronCore& nc = c.nc;
   const int64_t rows = target.shape[0], columns = target.elements() / rows, n = indices.elements();
   Indices index(nc, indices, rows);
@@ -68,7 +75,8 @@ void emit_gather(const NodeContext& c) { gather_rows(c, c.inputs[0], c.inputs[1]
 
 void emit_scatter(const NodeContext& c) {
   c.nc.dma_copy(c.outputs[0].hbm, c.inputs[0].hbm);
-  scatter_rows(c, c.outputs[0], c.inputs[1], c.inputs[2], c.attributes.get<std::string>("mode") == "add" ? Scatter::add : Scatter::set);
+  scatter_rows(c, c.outputs[0], c.inputs[1], c.inputs[2],
+               c.attributes.get<std::string>("mode") == "add" ? Scatter::add : Scatter::set);
 }
 
 void emit_embedding_grad(const NodeContext& c) {
@@ -78,18 +86,21 @@ void emit_embedding_grad(const NodeContext& c) {
   {
     TilePool pool = nc.sbuf_pool("zeros", 1);
     const int64_t width = std::min(columns, longest_piece);
-    const Tile zeros = pool.tile(static_cast<int>(std::min<int64_t>(128, rows)), {static_cast<int>(width)}, table.dtype);
+    const Tile zeros =
+        pool.tile(static_cast<int>(std::min<int64_t>(128, rows)), {static_cast<int>(width)}, table.dtype);
     nc.memset(zeros, 0.0f);
     const Hbm to = table.hbm.reshape({rows, columns});
     for (const Piece& r : pieces(rows, 128))
       for (const Piece& k : pieces(columns, width))
-        nc.dma_store(to.rows(r.begin, r.count).cols(k.begin, k.count), zeros.rows(0, static_cast<int>(r.count)).cols(0, static_cast<int>(k.count)));
+        nc.dma_store(to.rows(r.begin, r.count).cols(k.begin, k.count),
+                     zeros.rows(0, static_cast<int>(r.count)).cols(0, static_cast<int>(k.count)));
   }
   scatter_rows(c, table, c.inputs[1], c.inputs[0], Scatter::add);
 }
 
 backend::Offer check(const backend::NodeRef& node, uint32_t indices) {
-  if (node.input(indices).dtype() != HD_DTYPE_INT32) return backend::no("indices must be int32; the engines have no 64-bit integers");
+  if (node.input(indices).dtype() != HD_DTYPE_INT32)
+    return backend::no("indices must be int32; the engines have no 64-bit integers");
   if (node.integer("axis") != 0) return backend::no("indirect DMA moves rows: axis 0 only");
   return floats_and_indices(node);
 }
@@ -98,11 +109,15 @@ backend::Offer offer_first(const backend::NodeRef& node) { return check(node, 1)
 backend::Offer offer_adding(const backend::NodeRef& node) {
   const backend::Offer o = check(node, 1);
   const bool adds = node.text("mode", "add") == "add";
-  if (o.accepted && adds && node.output(0).dtype() == HD_DTYPE_BFLOAT16) return backend::no("DMA adds in the dtype in memory: float32 only");
+  if (o.accepted && adds && node.output(0).dtype() == HD_DTYPE_BFLOAT16)
+    return backend::no("DMA adds in the dtype in memory: float32 only");
   return o;
 }
 
-constexpr Lowering lowerings[] = {{"gather", offer_first, emit_gather}, {"embedding", offer_first, emit_gather}, {"scatter", offer_adding, emit_scatter}, {"embedding_grad", offer_adding, emit_embedding_grad}};
+constexpr Lowering lowerings[] = {{"gather", offer_first, emit_gather},
+                                  {"embedding", offer_first, emit_gather},
+                                  {"scatter", offer_adding, emit_scatter},
+                                  {"embedding_grad", offer_adding, emit_embedding_grad}};
 
 }  // namespace
 

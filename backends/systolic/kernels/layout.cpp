@@ -1,4 +1,5 @@
-// Data movement: DMA from HBM to HBM, with strides. A two-dimensional transpose goes through the tensor engine.
+// Data movement: DMA from HBM to HBM, with strides. A two-dimensional transpose goes through the tensor
+// engine.
 #include <algorithm>
 
 #include "systolic/kernels/rows.h"
@@ -34,14 +35,18 @@ Permutation merged(std::span<const int64_t> dims, std::span<const int64_t> order
   int64_t last = -2;
   for (const int64_t axis : kept) {
     bool follows = !runs.empty() && axis > last;
-    for (int64_t between = last + 1; follows && between < axis; ++between) follows = dims[static_cast<size_t>(between)] == 1;
-    if (follows) runs.back().second *= dims[static_cast<size_t>(axis)];
-    else runs.emplace_back(axis, dims[static_cast<size_t>(axis)]);
+    for (int64_t between = last + 1; follows && between < axis; ++between)
+      follows = dims[static_cast<size_t>(between)] == 1;
+    if (follows)
+      runs.back().second *= dims[static_cast<size_t>(axis)];
+    else
+      runs.emplace_back(axis, dims[static_cast<size_t>(axis)]);
     last = axis;
   }
   std::vector<size_t> by_axis(runs.size());
   for (size_t i = 0; i < runs.size(); ++i) by_axis[i] = i;
-  std::sort(by_axis.begin(), by_axis.end(), [&](size_t a, size_t b) { return runs[a].first < runs[b].first; });
+  std::sort(by_axis.begin(), by_axis.end(),
+            [&](size_t a, size_t b) { return runs[a].first < runs[b].first; });
   Permutation p;
   p.order.resize(runs.size());
   for (size_t rank = 0; rank < by_axis.size(); ++rank) {
@@ -65,7 +70,8 @@ void emit_transpose(const NodeContext& c) {
     const MatrixOperand in{c.inputs[0].hbm, 0, 1, columns};
     for (const Piece& k : pieces(columns, 128))
       for (const Piece& j : pieces(rows, 512))
-        nc.dma_store(c.outputs[0].hbm.box(k.begin * rows + j.begin, {k.count, j.count}, {rows, 1}), loader.load(in, k, j));
+        nc.dma_store(c.outputs[0].hbm.box(k.begin * rows + j.begin, {k.count, j.count}, {rows, 1}),
+                     loader.load(in, k, j));
     return;
   }
   Hbm in = c.inputs[0].hbm.reshape(std::span<const int64_t>(p.size));
@@ -74,10 +80,18 @@ void emit_transpose(const NodeContext& c) {
   // permute() takes a fixed list; build it by rank.
   const auto o = [&](size_t i) { return static_cast<int>(p.order[i]); };
   switch (axes) {
-    case 2: in = in.permute({o(0), o(1)}); break;
-    case 3: in = in.permute({o(0), o(1), o(2)}); break;
-    case 4: in = in.permute({o(0), o(1), o(2), o(3)}); break;
-    default: in = in.permute({o(0), o(1), o(2), o(3), o(4)}); break;
+    case 2:
+      in = in.permute({o(0), o(1)});
+      break;
+    case 3:
+      in = in.permute({o(0), o(1), o(2)});
+      break;
+    case 4:
+      in = in.permute({o(0), o(1), o(2), o(3)});
+      break;
+    default:
+      in = in.permute({o(0), o(1), o(2), o(3), o(4)});
+      break;
   }
   copy(nc, c.outputs[0].hbm.reshape(std::span<const int64_t>(result_size)), in);
 }
@@ -89,11 +103,23 @@ void emit_broadcast(const NodeContext& c) {
   const auto& stride = space.stride[0];
   Hbm in;
   switch (size.size()) {
-    case 1: in = c.inputs[0].hbm.box(0, {size[0]}, {stride[0]}); break;
-    case 2: in = c.inputs[0].hbm.box(0, {size[0], size[1]}, {stride[0], stride[1]}); break;
-    case 3: in = c.inputs[0].hbm.box(0, {size[0], size[1], size[2]}, {stride[0], stride[1], stride[2]}); break;
-    case 4: in = c.inputs[0].hbm.box(0, {size[0], size[1], size[2], size[3]}, {stride[0], stride[1], stride[2], stride[3]}); break;
-    default: in = c.inputs[0].hbm.box(0, {size[0], size[1], size[2], size[3], size[4]}, {stride[0], stride[1], stride[2], stride[3], stride[4]}); break;
+    case 1:
+      in = c.inputs[0].hbm.box(0, {size[0]}, {stride[0]});
+      break;
+    case 2:
+      in = c.inputs[0].hbm.box(0, {size[0], size[1]}, {stride[0], stride[1]});
+      break;
+    case 3:
+      in = c.inputs[0].hbm.box(0, {size[0], size[1], size[2]}, {stride[0], stride[1], stride[2]});
+      break;
+    case 4:
+      in = c.inputs[0].hbm.box(0, {size[0], size[1], size[2], size[3]},
+                               {stride[0], stride[1], stride[2], stride[3]});
+      break;
+    default:
+      in = c.inputs[0].hbm.box(0, {size[0], size[1], size[2], size[3], size[4]},
+                               {stride[0], stride[1], stride[2], stride[3], stride[4]});
+      break;
   }
   copy(c.nc, c.outputs[0].hbm.reshape(std::span<const int64_t>(size)), in);
 }
@@ -121,11 +147,13 @@ void fill(NeuronCore& nc, const Operand& out, double value) {
   TilePool pool = nc.sbuf_pool("fill", 1);
   const int64_t n = out.elements();
   const int64_t columns = std::clamp<int64_t>(n / 128, 1, 2048);
-  const Tile tile = pool.tile(static_cast<int>(std::min<int64_t>(128, n / columns)), {static_cast<int>(columns)}, out.dtype);
+  const Tile tile = pool.tile(static_cast<int>(std::min<int64_t>(128, n / columns)),
+                              {static_cast<int>(columns)}, out.dtype);
   nc.memset(tile, static_cast<float>(value));
   const int64_t whole = tile.partitions() * columns;
   int64_t at = 0;
-  for (; at + whole <= n; at += whole) nc.dma_store(out.hbm.box(at, {tile.partitions(), columns}, {columns, 1}), tile);
+  for (; at + whole <= n; at += whole)
+    nc.dma_store(out.hbm.box(at, {tile.partitions(), columns}, {columns, 1}), tile);
   for (; at < n; at += std::min(columns, n - at)) {
     const int64_t count = std::min(columns, n - at);
     nc.dma_store(out.hbm.box(at, {1, count}, {count, 1}), tile.rows(0, 1).cols(0, static_cast<int>(count)));
@@ -136,7 +164,8 @@ void emit_pad(const NodeContext& c) {
   fill(c.nc, c.outputs[0], c.attributes.get<double>("value"));
   const auto& before = c.attributes.get<Ints>("before");
   Hbm out = shaped(c.outputs[0]);
-  for (int axis = 0; axis < c.inputs[0].shape.rank(); ++axis) out = out.slice(axis, before[static_cast<size_t>(axis)], c.inputs[0].shape[axis]);
+  for (int axis = 0; axis < c.inputs[0].shape.rank(); ++axis)
+    out = out.slice(axis, before[static_cast<size_t>(axis)], c.inputs[0].shape[axis]);
   copy(c.nc, out, shaped(c.inputs[0]));
 }
 
@@ -159,11 +188,16 @@ backend::Offer offer_pad(const backend::NodeRef& node) {
   const backend::Offer o = few_axes(node);
   if (!o.accepted) return o;
   const uint32_t d = node.input(0).dtype();
-  return d == HD_DTYPE_FLOAT32 || d == HD_DTYPE_BFLOAT16 ? backend::yes() : backend::no("pads float32 and bfloat16 only");
+  return d == HD_DTYPE_FLOAT32 || d == HD_DTYPE_BFLOAT16 ? backend::yes()
+                                                         : backend::no("pads float32 and bfloat16 only");
 }
 
-constexpr Lowering lowerings[] = {{"reshape", movable, emit_copy},     {"contiguous", movable, emit_copy}, {"transpose", few_axes, emit_transpose},
-                                  {"broadcast", few_axes, emit_broadcast}, {"slice", few_axes, emit_slice},   {"concat", few_axes, emit_concat},
+constexpr Lowering lowerings[] = {{"reshape", movable, emit_copy},
+                                  {"contiguous", movable, emit_copy},
+                                  {"transpose", few_axes, emit_transpose},
+                                  {"broadcast", few_axes, emit_broadcast},
+                                  {"slice", few_axes, emit_slice},
+                                  {"concat", few_axes, emit_concat},
                                   {"pad", offer_pad, emit_pad}};
 
 }  // namespace

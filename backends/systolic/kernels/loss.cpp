@@ -1,4 +1,5 @@
-// Cross-entropy: a row of logits per partition; the target's logit is picked by comparing an iota with the target.
+// Cross-entropy: a row of logits per partition; the target's logit is picked by comparing an iota with the
+// target.
 #include "systolic/kernels/rows.h"
 
 #include <limits>
@@ -15,10 +16,19 @@ struct Rows {
   Tile classes;  // 0, 1, 2, ... on every partition
 
   Rows(const NodeContext& c, const Operand& logits_in, const Operand& targets_in)
-      : nc(c.nc), logits(logits_in.matrix()), targets(targets_in.hbm.reshape({targets_in.elements(), 1})), columns(static_cast<int>(logits_in.last())),
-        logits_pool(nc.sbuf_pool("logits", 2)), target_pool(nc.sbuf_pool("targets", 2)), float_pool(nc.sbuf_pool("targets.f32", 2)), iota_pool(nc.sbuf_pool("classes", 1)),
-        work(nc.sbuf_pool("work", 4)), small(nc.sbuf_pool("stats", 16)), dtype(logits_in.dtype) {
-    classes = iota_pool.tile(static_cast<int>(std::min<int64_t>(128, logits_in.rows())), {columns}, DType::float32);
+      : nc(c.nc),
+        logits(logits_in.matrix()),
+        targets(targets_in.hbm.reshape({targets_in.elements(), 1})),
+        columns(static_cast<int>(logits_in.last())),
+        logits_pool(nc.sbuf_pool("logits", 2)),
+        target_pool(nc.sbuf_pool("targets", 2)),
+        float_pool(nc.sbuf_pool("targets.f32", 2)),
+        iota_pool(nc.sbuf_pool("classes", 1)),
+        work(nc.sbuf_pool("work", 4)),
+        small(nc.sbuf_pool("stats", 16)),
+        dtype(logits_in.dtype) {
+    classes =
+        iota_pool.tile(static_cast<int>(std::min<int64_t>(128, logits_in.rows())), {columns}, DType::float32);
     nc.iota(classes, AffinePattern{.base = 0, .partition_step = 0, .step = {1}});
   }
   Tile load_logits(const Piece& r) {
@@ -46,14 +56,16 @@ void emit_forward(const NodeContext& c) {
   const Hbm loss_out = c.outputs[0].hbm.reshape({n, 1}), lse_out = c.outputs[1].hbm.reshape({n, 1});
   for (const Piece& r : pieces(n, 128)) {
     const Tile x = rows.load_logits(r), target = rows.load_targets(r);
-    const Tile negative_max = rows.scalar(r), sum = rows.scalar(r), lse = rows.scalar(r), picked = rows.scalar(r), found = rows.scalar(r), loss = rows.scalar(r);
+    const Tile negative_max = rows.scalar(r), sum = rows.scalar(r), lse = rows.scalar(r),
+               picked = rows.scalar(r), found = rows.scalar(r), loss = rows.scalar(r);
     nc.tensor_reduce(negative_max, AluOp::maximum, x);
     nc.tensor_scalar(negative_max, negative_max, {AluOp::multiply, -1.0});
     nc.activation_reduce(rows.row(r), sum, Function::exp, x, 1.0, negative_max);
     nc.activation(lse, Function::log, sum);
     nc.tensor_scalar(lse, lse, {AluOp::subtract, negative_max});
     const Tile one_hot = rows.row(r);
-    nc.tensor_scalar_reduce(one_hot, found, rows.classes.rows(0, static_cast<int>(r.count)), {AluOp::equal, target}, AluOp::add);
+    nc.tensor_scalar_reduce(one_hot, found, rows.classes.rows(0, static_cast<int>(r.count)),
+                            {AluOp::equal, target}, AluOp::add);
     // select keeps infinite logits of other classes out of the sum
     const Tile chosen = rows.row(r);
     nc.select(chosen, one_hot, x, 0.0f);
@@ -75,8 +87,10 @@ void emit_grad(const NodeContext& c) {
   Rows rows(c, c.inputs[1], c.inputs[2]);
   const double ignore = static_cast<double>(c.attributes.get<int64_t>("ignore_index"));
   const int64_t n = c.inputs[1].rows();
-  const Hbm dloss_in = c.inputs[0].hbm.reshape({n, 1}), lse_in = c.inputs[3].hbm.reshape({n, 1}), out = c.outputs[0].matrix();
-  TilePool dloss_pool = nc.sbuf_pool("dloss", 2), lse_pool = nc.sbuf_pool("lse", 2), out_pool = nc.sbuf_pool("dlogits", 2);
+  const Hbm dloss_in = c.inputs[0].hbm.reshape({n, 1}), lse_in = c.inputs[3].hbm.reshape({n, 1}),
+            out = c.outputs[0].matrix();
+  TilePool dloss_pool = nc.sbuf_pool("dloss", 2), lse_pool = nc.sbuf_pool("lse", 2),
+           out_pool = nc.sbuf_pool("dlogits", 2);
   for (const Piece& r : pieces(n, 128)) {
     const int p = static_cast<int>(r.count);
     const Tile x = rows.load_logits(r), target = rows.load_targets(r);
@@ -88,7 +102,8 @@ void emit_grad(const NodeContext& c) {
     const Tile probability = rows.row(r), difference = rows.row(r);
     nc.activation(probability, Function::exp, x, 1.0, negative_lse);
     // (class == target) - p, then times -dloss where kept
-    nc.scalar_tensor_tensor(difference, rows.classes.rows(0, p), {AluOp::equal, target}, AluOp::subtract, probability);
+    nc.scalar_tensor_tensor(difference, rows.classes.rows(0, p), {AluOp::equal, target}, AluOp::subtract,
+                            probability);
     nc.tensor_scalar(kept, target, {AluOp::not_equal, ignore}, {AluOp::multiply, -1.0});
     nc.tensor_tensor(factor, kept, AluOp::multiply, dloss);
     const Tile result = out_pool.tile(p, {rows.columns}, c.outputs[0].dtype);
@@ -98,14 +113,17 @@ void emit_grad(const NodeContext& c) {
 }
 
 backend::Offer offer_rows(const backend::NodeRef& node, uint32_t logits, uint32_t targets) {
-  if (node.input(targets).dtype() != HD_DTYPE_INT32) return backend::no("targets must be int32; the engines have no 64-bit integers");
-  if (node.input(logits).dim(-1) > 2560) return backend::no("more than 2560 classes do not fit in SBUF with their work tiles");
+  if (node.input(targets).dtype() != HD_DTYPE_INT32)
+    return backend::no("targets must be int32; the engines have no 64-bit integers");
+  if (node.input(logits).dim(-1) > 2560)
+    return backend::no("more than 2560 classes do not fit in SBUF with their work tiles");
   return floats_and_indices(node);
 }
 backend::Offer offer_forward(const backend::NodeRef& node) { return offer_rows(node, 0, 1); }
 backend::Offer offer_grad(const backend::NodeRef& node) { return offer_rows(node, 1, 2); }
 
-constexpr Lowering lowerings[] = {{"cross_entropy", offer_forward, emit_forward}, {"cross_entropy_grad", offer_grad, emit_grad}};
+constexpr Lowering lowerings[] = {{"cross_entropy", offer_forward, emit_forward},
+                                  {"cross_entropy_grad", offer_grad, emit_grad}};
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// Tiled matmul: the stationary operand's block stays in SBUF while the moving operand streams past it; K adds up in
-// PSUM; the epilogue runs on the result as it leaves.
+// Tiled matmul: the stationary operand's block stays in SBUF while the moving operand streams past it; K adds
+// up in PSUM; the epilogue runs on the result as it leaves.
 #include <algorithm>
 #include <optional>
 
@@ -11,14 +11,24 @@ namespace heddle::systolic {
 namespace {
 
 constexpr int64_t tile_k = 128, tile_m = 128, tile_n = 512;
-constexpr int64_t block_m_tiles = 4;  // PSUM banks of one block; the other four belong to the next one and to transposes
+constexpr int64_t block_m_tiles =
+    4;  // PSUM banks of one block; the other four belong to the next one and to transposes
 
 bool uses_gpsimd(const ScalarProgram& program) {
   for (const ScalarStep& s : program.steps) {
     switch (s.op) {
-      case ScalarOp::log: case ScalarOp::sqrt: case ScalarOp::rsqrt: case ScalarOp::sin: case ScalarOp::cos:
-      case ScalarOp::floor: case ScalarOp::ceil: case ScalarOp::round: case ScalarOp::is_nan: return true;
-      default: break;
+      case ScalarOp::log:
+      case ScalarOp::sqrt:
+      case ScalarOp::rsqrt:
+      case ScalarOp::sin:
+      case ScalarOp::cos:
+      case ScalarOp::floor:
+      case ScalarOp::ceil:
+      case ScalarOp::round:
+      case ScalarOp::is_nan:
+        return true;
+      default:
+        break;
     }
   }
   return false;
@@ -27,9 +37,9 @@ bool uses_gpsimd(const ScalarProgram& program) {
 // Sizes and strides of one batched product; batch axes as in the result.
 struct Product {
   int64_t m, n, k;
-  std::vector<int64_t> batch;                           // sizes
-  std::vector<int64_t> a_step, b_step;                  // elements per batch index
-  MatrixOperand a, b;                                   // (k, m) and (k, n)
+  std::vector<int64_t> batch;           // sizes
+  std::vector<int64_t> a_step, b_step;  // elements per batch index
+  MatrixOperand a, b;                   // (k, m) and (k, n)
 };
 
 std::vector<int64_t> batch_steps(const Shape& shape, const Shape& result) {
@@ -44,7 +54,8 @@ std::vector<int64_t> batch_steps(const Shape& shape, const Shape& result) {
 }
 
 Product product_of(const NodeContext& c) {
-  const bool ta = c.attributes.get_or<bool>("transpose_a", false), tb = c.attributes.get_or<bool>("transpose_b", false);
+  const bool ta = c.attributes.get_or<bool>("transpose_a", false),
+             tb = c.attributes.get_or<bool>("transpose_b", false);
   const Shape &a = c.inputs[0].shape, &b = c.inputs[1].shape, &y = c.outputs[0].shape;
   Product p{};
   p.m = y.at(-2);
@@ -144,8 +155,8 @@ class Epilogue {
   std::vector<DType> output_dtypes_;
 };
 
-void multiply(const NodeContext& c, const Product& p, const std::vector<int64_t>& batch, Epilogue& epilogue, MatrixLoader& stationary,
-              MatrixLoader& moving, TilePool& psum, int64_t m_tiles) {
+void multiply(const NodeContext& c, const Product& p, const std::vector<int64_t>& batch, Epilogue& epilogue,
+              MatrixLoader& stationary, MatrixLoader& moving, TilePool& psum, int64_t m_tiles) {
   NeuronCore& nc = c.nc;
   MatrixOperand a = p.a, b = p.b;
   for (size_t i = 0; i < batch.size(); ++i) {
@@ -159,14 +170,17 @@ void multiply(const NodeContext& c, const Product& p, const std::vector<int64_t>
     for (const Piece& k : ks) resident.push_back(stationary.load(a, k, block));
     for (const Piece& n : pieces(p.n, tile_n)) {
       std::vector<Tile> sums;
-      for (const Piece& m : ms) sums.push_back(psum.tile(static_cast<int>(m.count), {static_cast<int>(n.count)}, DType::float32));
+      for (const Piece& m : ms)
+        sums.push_back(psum.tile(static_cast<int>(m.count), {static_cast<int>(n.count)}, DType::float32));
       for (size_t k = 0; k < ks.size(); ++k) {
         const Tile columns = moving.load(b, ks[k], n);
         for (size_t m = 0; m < ms.size(); ++m)
-          nc.nc_matmul(sums[m], resident[k].cols(static_cast<int>(ms[m].begin), static_cast<int>(ms[m].count)), columns,
-                       accumulate(static_cast<int64_t>(k), static_cast<int64_t>(ks.size())));
+          nc.nc_matmul(sums[m],
+                       resident[k].cols(static_cast<int>(ms[m].begin), static_cast<int>(ms[m].count)),
+                       columns, accumulate(static_cast<int64_t>(k), static_cast<int64_t>(ks.size())));
       }
-      for (size_t m = 0; m < ms.size(); ++m) epilogue.store(sums[m], batch, {block.begin + ms[m].begin, ms[m].count}, n);
+      for (size_t m = 0; m < ms.size(); ++m)
+        epilogue.store(sums[m], batch, {block.begin + ms[m].begin, ms[m].count}, n);
     }
   }
 }
@@ -181,11 +195,13 @@ void emit(const NodeContext& c, bool has_program) {
   const int64_t bytes_per_m_tile = 2 * k_tiles * tile_m * static_cast<int64_t>(size_of(dtype));
   const int64_t m_tiles = std::min(block_m_tiles, budget / bytes_per_m_tile);
   if (m_tiles < 1)
-    throw Error(ErrorCode::out_of_memory, std::string(c.name) + ": a stationary block of K = " + std::to_string(p.k) +
+    throw Error(ErrorCode::out_of_memory, std::string(c.name) +
+                                              ": a stationary block of K = " + std::to_string(p.k) +
                                               " does not fit in SBUF; split the contraction");
   MatrixLoader stationary(nc, "stationary", dtype, static_cast<int>(2 * k_tiles));
   MatrixLoader moving(nc, "moving", dtype, 3);
-  TilePool psum = nc.psum_pool("sums", static_cast<int>(std::min<int64_t>(m_tiles, (p.m + tile_m - 1) / tile_m)) + 1);
+  TilePool psum =
+      nc.psum_pool("sums", static_cast<int>(std::min<int64_t>(m_tiles, (p.m + tile_m - 1) / tile_m)) + 1);
   Epilogue epilogue(c, has_program);
   std::vector<int64_t> batch(p.batch.size(), 0);
   while (true) {
@@ -203,7 +219,8 @@ backend::Offer offer_product(const backend::NodeRef& node) {
   if (node.input(0).dtype() != node.input(1).dtype()) return backend::no("operands of two dtypes");
   const int64_t k = node.integer("transpose_a") ? node.input(0).dim(-2) : node.input(0).dim(-1);
   // Two buffers of all K tiles of one M tile in half of SBUF (176 KiB a partition).
-  if (2 * ((k + 127) / 128) * 128 * static_cast<int64_t>(backend::dtype_bytes(node.input(0).dtype())) > 80 * 1024)
+  if (2 * ((k + 127) / 128) * 128 * static_cast<int64_t>(backend::dtype_bytes(node.input(0).dtype())) >
+      80 * 1024)
     return backend::no("a contraction of " + std::to_string(k) + " does not fit in SBUF");
   return backend::yes();
 }
@@ -222,7 +239,8 @@ backend::Offer offer_matmul_pointwise(const backend::NodeRef& node) {
   return offer_program(decode_program(*node.program()));
 }
 
-constexpr Lowering lowerings[] = {{"matmul", offer_matmul, emit_matmul}, {"matmul_pointwise", offer_matmul_pointwise, emit_matmul_pointwise}};
+constexpr Lowering lowerings[] = {{"matmul", offer_matmul, emit_matmul},
+                                  {"matmul_pointwise", offer_matmul_pointwise, emit_matmul_pointwise}};
 
 }  // namespace
 

@@ -1,8 +1,10 @@
-// Reductions. Trailing axes: along the free dimension on DVE. Leading axes: rows add up in SBUF, partitions through the
-// tensor engine (sums) or GpSimd (the others). Axes in the middle: leading, once per index of the axes before them.
+// Reductions. Trailing axes: along the free dimension on DVE. Leading axes: rows add up in SBUF, partitions
+// through the tensor engine (sums) or GpSimd (the others). Axes in the middle: leading, once per index of the
+// axes before them.
 #include "systolic/kernels/rows.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace heddle::systolic {
 namespace {
@@ -67,9 +69,11 @@ void reduce_rows(const NodeContext& c, const Kind& kind, int64_t rows, int64_t c
 }
 
 // [reduced, columns] -> [columns], `x` and `y` at one index of the outer axes.
-void reduce_columns(const NodeContext& c, const Kind& kind, const Hbm& x, const Hbm& y, int64_t reduced, int64_t columns) {
+void reduce_columns(const NodeContext& c, const Kind& kind, const Hbm& x, const Hbm& y, int64_t reduced,
+                    int64_t columns) {
   NeuronCore& nc = c.nc;
-  TilePool in = nc.sbuf_pool("x", 2), sums = nc.sbuf_pool("sums", 2), out_pool = nc.sbuf_pool("y", 2), ones_pool = nc.sbuf_pool("ones", 1);
+  TilePool in = nc.sbuf_pool("x", 2), sums = nc.sbuf_pool("sums", 2), out_pool = nc.sbuf_pool("y", 2),
+           ones_pool = nc.sbuf_pool("ones", 1);
   TilePool psum = nc.psum_pool("sums", 2);
   const int p_max = static_cast<int>(std::min<int64_t>(128, reduced));
   const Tile ones = ones_pool.tile(p_max, {1}, DType::float32);
@@ -82,8 +86,10 @@ void reduce_columns(const NodeContext& c, const Kind& kind, const Hbm& x, const 
       const int p = static_cast<int>(r.count);
       const Tile t = in.tile(p, {n}, c.inputs[0].dtype);
       nc.dma_load(t, x.box(r.begin * columns + k.begin, {r.count, k.count}, {columns, 1}));
-      if (r.begin == 0) nc.tensor_copy(total.rows(0, p), t);
-      else nc.tensor_tensor(total.rows(0, p), total.rows(0, p), kind.op, t);
+      if (r.begin == 0)
+        nc.tensor_copy(total.rows(0, p), t);
+      else
+        nc.tensor_tensor(total.rows(0, p), total.rows(0, p), kind.op, t);
     }
     const Tile out = out_pool.tile(1, {n}, c.outputs[0].dtype);
     if (kind.op == AluOp::add) {
@@ -107,11 +113,13 @@ void emit(const NodeContext& c) {
     return reduce_columns(c, kind, c.inputs[0].hbm, c.outputs[0].hbm, s.reduced, columns);
   }
   for (int64_t o = 0; o < s.outer; ++o)
-    reduce_columns(c, kind, c.inputs[0].hbm.slice(0, o * s.reduced * s.inner, s.reduced * s.inner), c.outputs[0].hbm.slice(0, o * s.inner, s.inner), s.reduced, s.inner);
+    reduce_columns(c, kind, c.inputs[0].hbm.slice(0, o * s.reduced * s.inner, s.reduced * s.inner),
+                   c.outputs[0].hbm.slice(0, o * s.inner, s.inner), s.reduced, s.inner);
 }
 
 backend::Offer offer(const backend::NodeRef& node) {
-  if (!split_of(node.input(0).dims(), node.ints("axes")).neighbours) return backend::no("reduced axes that are no neighbours");
+  if (!split_of(node.input(0).dims(), node.ints("axes")).neighbours)
+    return backend::no("reduced axes that are no neighbours");
   return floats_only(node);
 }
 

@@ -2,7 +2,9 @@
 
 namespace heddle::systolic {
 
-int64_t longest_row(const NeuronCore& nc, int tiles) { return nc.sbuf_free() / (tiles * static_cast<int64_t>(sizeof(float))); }
+int64_t longest_row(const NeuronCore& nc, int tiles) {
+  return nc.sbuf_free() / (tiles * static_cast<int64_t>(sizeof(float)));
+}
 
 Tile load_on_all_partitions(NeuronCore& nc, TilePool& pool, const Operand& vector, int partitions) {
   const int n = static_cast<int>(vector.elements());

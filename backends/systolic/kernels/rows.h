@@ -12,7 +12,8 @@ int64_t longest_row(const NeuronCore& nc, int tiles);
 // A row vector (scale, bias) on every partition: [partitions, n], loaded once.
 Tile load_on_all_partitions(NeuronCore& nc, TilePool& pool, const Operand& vector, int partitions);
 
-// Sums over the partitions: result[1, n] in HBM = column sums of `partial` [128, n] (float32), by products with ones.
+// Sums over the partitions: result[1, n] in HBM = column sums of `partial` [128, n] (float32), by products
+// with ones.
 void store_partition_sums(NeuronCore& nc, const Hbm& result, DType dtype, const Tile& partial);
 
 // 1/n sum over the free axis: out[P, 1].

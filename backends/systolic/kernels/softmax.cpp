@@ -7,7 +7,11 @@ namespace {
 constexpr int row_tiles = 8;  // of a row, in flight
 
 struct Pools {
-  explicit Pools(NeuronCore& nc) : in(nc.sbuf_pool("x", 2)), work(nc.sbuf_pool("work", 2)), out(nc.sbuf_pool("out", 2)), scalars(nc.sbuf_pool("scalars", 8)) {}
+  explicit Pools(NeuronCore& nc)
+      : in(nc.sbuf_pool("x", 2)),
+        work(nc.sbuf_pool("work", 2)),
+        out(nc.sbuf_pool("out", 2)),
+        scalars(nc.sbuf_pool("scalars", 8)) {}
   TilePool in, work, out, scalars;
 };
 
@@ -17,7 +21,8 @@ struct Exponentials {
 };
 Exponentials exponentials(NeuronCore& nc, Pools& pools, const Tile& x) {
   const int p = x.partitions();
-  Exponentials e{pools.scalars.tile(p, {1}, DType::float32), pools.work.tile(p, {static_cast<int>(x.free_elements())}, DType::float32),
+  Exponentials e{pools.scalars.tile(p, {1}, DType::float32),
+                 pools.work.tile(p, {static_cast<int>(x.free_elements())}, DType::float32),
                  pools.scalars.tile(p, {1}, DType::float32)};
   nc.tensor_reduce(e.negative_max, AluOp::maximum, x);
   nc.tensor_scalar(e.negative_max, e.negative_max, {AluOp::multiply, -1.0});
@@ -74,14 +79,18 @@ void emit_softmax_grad(const NodeContext& c) {
 }
 
 backend::Offer offer(const backend::NodeRef& node) {
-  if (node.integer("axis") != node.input(0).rank() - 1) return backend::no("the engines reduce along the last axis only");
-  if (node.input(0).dim(-1) > 4096) return backend::no("rows of more than 4096 elements do not fit in SBUF with their work tiles");
+  if (node.integer("axis") != node.input(0).rank() - 1)
+    return backend::no("the engines reduce along the last axis only");
+  if (node.input(0).dim(-1) > 4096)
+    return backend::no("rows of more than 4096 elements do not fit in SBUF with their work tiles");
   return floats_only(node);
 }
 
 static_assert(row_tiles * 4096 * 4 <= 176 * 1024, "the longest row fits");
 
-constexpr Lowering lowerings[] = {{"softmax", offer, emit_softmax}, {"log_softmax", offer, emit_log_softmax}, {"softmax_grad", offer, emit_softmax_grad}};
+constexpr Lowering lowerings[] = {{"softmax", offer, emit_softmax},
+                                  {"log_softmax", offer, emit_log_softmax},
+                                  {"softmax_grad", offer, emit_softmax_grad}};
 
 }  // namespace
 

@@ -8,15 +8,16 @@
 
 namespace heddle::systolic {
 
-// A matrix in HBM as a matmul reads it: element (k, j) is `offset + k*k_stride + j*j_stride` of the flat value.
+// A matrix in HBM as a matmul reads it: element (k, j) is `offset + k*k_stride + j*j_stride` of the flat
+// value.
 struct MatrixOperand {
   Hbm hbm;
   int64_t offset, k_stride, j_stride;
   bool k_contiguous() const { return k_stride == 1 && j_stride != 1; }  // k along rows: has to be transposed
 };
 
-// Loads [k.count, j.count] tiles with k on partitions. A matrix whose k runs along its rows is loaded the other way
-// and turned by the tensor engine, 128x128 at a time, through PSUM.
+// Loads [k.count, j.count] tiles with k on partitions. A matrix whose k runs along its rows is loaded the
+// other way and turned by the tensor engine, 128x128 at a time, through PSUM.
 class MatrixLoader {
  public:
   // `buffers` tiles of up to [128, columns] are kept in flight.
