@@ -7,4 +7,5 @@
 extern "C" {
 const hd_plugin* heddle_reference_plugin(void);
 const hd_plugin* heddle_cpu_plugin(void);
+const hd_plugin* heddle_systolic_plugin(void);
 }

@@ -64,6 +64,7 @@ void load_path(Registry& registry, const char* path) {
 Registry::Registry() {
   add(heddle_reference_plugin(), "");
   add(heddle_cpu_plugin(), "");
+  add(heddle_systolic_plugin(), "");
   if (const char* path = std::getenv("HEDDLE_PLUGIN_PATH")) load_path(*this, path);
 }
 
