@@ -132,6 +132,8 @@ void Binder::find_views() {
       return true;
     };
     if (!dense(v, 0) || !dense(r, 1)) continue;
+    // One element per partition: the partitions are then what loops walk densely.
+    if (v.free_elements() == 1 && v.partitions > 1 && r.stride[0] != 1) continue;
     const auto& writes = written[s.values[r.value].storage];
     const Interval bytes = bytes_of(r);
     auto w = std::upper_bound(writes.begin(), writes.end(), u.loaded,

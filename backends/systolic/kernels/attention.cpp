@@ -30,8 +30,9 @@ class Forward {
         running_(nc_.sbuf_pool("running", 6)),
         scores_psum_(nc_.psum_pool("scores", 2)),
         out_psum_(nc_.psum_pool("out", 2)),
-        query_turner_(nc_, a_.q.dtype, 2),
-        turner_(nc_, a_.q.dtype, 5),
+        turned_psum_(nc_.psum_pool("turned", 2)),
+        query_turner_(nc_, a_.q.dtype, turned_psum_, 2),
+        turner_(nc_, a_.q.dtype, turned_psum_, 5),
         masks_(nc_, a_) {}
 
   void run() {
@@ -157,6 +158,7 @@ class Forward {
   const Hbm lse_;
   TilePool rows_, values_, keys_, scores_, probabilities_, sums_, results_, small_, running_, scores_psum_,
       out_psum_;
+  TilePool turned_psum_;
   Turner query_turner_, turner_;
   Masks masks_;
 };

@@ -44,9 +44,11 @@ class Backward {
         dv_sum_(nc_.psum_pool("dv", 1)),
         dk_sum_(nc_.psum_pool("dk", 1)),
         dq_part_(nc_.psum_pool("dq", 1)),
-        q_turner_(nc_, a_.q.dtype, query_tiles_ + 1),
-        dout_turner_(nc_, a_.q.dtype, query_tiles_ + 1),
-        turner_(nc_, a_.q.dtype, 4),
+        turned_psum_(nc_.psum_pool("turned", 2)),
+        q_turner_(nc_, a_.q.dtype, turned_psum_, query_tiles_ + 1),
+        dout_turner_(nc_, a_.q.dtype, turned_psum_, query_tiles_ + 1),
+        key_turner_(nc_, a_.q.dtype, turned_psum_, 4),
+        turner_(nc_, a_.q.dtype, turned_psum_, 2),
         masks_(nc_, a_) {}
 
   void run() {
@@ -115,7 +117,7 @@ class Backward {
   void add_key(const Heads& heads, const Piece& key, std::vector<Query>& queries) {
     const Tile k = load_heads(nc_, k_rows_, a_.k, heads, a_.heads, group_, key),
                v = load_heads(nc_, v_rows_, a_.v, heads, a_.heads, group_, key);
-    const Tile k_turned = turner_.turn(k), v_turned = turner_.turn(v);
+    const Tile k_turned = key_turner_.turn(k), v_turned = key_turner_.turn(v);
     const int n = k.partitions();
     std::vector<Query*> seen;
     for (Query& query : queries)
@@ -180,7 +182,8 @@ class Backward {
   const int query_tiles_;
   TilePool q_rows_, dout_rows_, out_rows_, dq_sums_, stats_, k_rows_, v_rows_, work_, probability_, ds_,
       results_, scores_, dp_, dv_sum_, dk_sum_, dq_part_;
-  Turner q_turner_, dout_turner_, turner_;
+  TilePool turned_psum_;
+  Turner q_turner_, dout_turner_, key_turner_, turner_;
   Masks masks_;
 };
 

@@ -83,8 +83,8 @@ void store_heads(NeuronCore& nc, const HeadRows& x, const Heads& heads, int64_t 
   }
 }
 
-Turner::Turner(NeuronCore& nc, DType dtype, int buffers)
-    : nc_(nc), dtype_(dtype), psum_(nc.psum_pool("turned", 1)), sbuf_(nc.sbuf_pool("turned", buffers)) {}
+Turner::Turner(NeuronCore& nc, DType dtype, TilePool& psum, int buffers)
+    : nc_(nc), dtype_(dtype), psum_(psum), sbuf_(nc.sbuf_pool("turned", buffers)) {}
 
 Tile Turner::turn(const Tile& in) {
   const int n = in.partitions(), m = static_cast<int>(in.free_elements());

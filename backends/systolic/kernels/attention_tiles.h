@@ -49,13 +49,15 @@ void store_heads(NeuronCore& nc, const HeadRows& x, const Heads& heads, int64_t 
 // [n, m] -> [m, n] by the tensor engine; n, m <= 128.
 class Turner {
  public:
-  Turner(NeuronCore& nc, DType dtype, int buffers);
+  // `psum`: a pool of PSUM that turners may share; `buffers`: results that are kept.
+  Turner(NeuronCore& nc, DType dtype, TilePool& psum, int buffers);
   Tile turn(const Tile& in);
 
  private:
   NeuronCore& nc_;
   DType dtype_;
-  TilePool psum_, sbuf_;
+  TilePool& psum_;
+  TilePool sbuf_;
 };
 
 // Additive masks: 0 where a key is visible, -inf where not.

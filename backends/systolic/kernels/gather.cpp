@@ -105,11 +105,11 @@ backend::Offer check(const backend::NodeRef& node, uint32_t indices) {
   return floats_and_indices(node);
 }
 backend::Offer offer_first(const backend::NodeRef& node) { return check(node, 1); }
-// bfloat16 sums of many rows would round at every addition; the reference rounds once.
+// bfloat16 sums of many rows would round at every addition, and integers pass through float32.
 backend::Offer offer_adding(const backend::NodeRef& node) {
   const backend::Offer o = check(node, 1);
   const bool adds = node.text("mode", "add") == "add";
-  if (o.accepted && adds && node.output(0).dtype() == HD_DTYPE_BFLOAT16)
+  if (o.accepted && adds && node.output(0).dtype() != HD_DTYPE_FLOAT32)
     return backend::no("DMA adds in the dtype in memory: float32 only");
   return o;
 }

@@ -181,13 +181,13 @@ Tile norm_of(const NodeContext& c, Step& step, TilePool& constants, TilePool& ps
   NeuronCore& nc = c.nc;
   const Tile total = step.coefficient();
   nc.memset(total, 0.0f);
-  TilePool work = nc.sbuf_pool("squares", 2);
+  TilePool work = nc.sbuf_pool("squares", 2), sums = nc.sbuf_pool("sums", 2);
   for (size_t i = 0; i < c.inputs.size(); ++i) {
     step.for_blocks(c.inputs[i].elements(), 1,
                     [&](const Block& b, const Step::Load& load, const Step::Store&) {
                       const int rows = static_cast<int>(b.rows);
                       const Tile squares = work.tile(rows, {static_cast<int>(b.columns)}, DType::float32),
-                                 sum = step.coefficient().rows(0, rows);
+                                 sum = sums.tile(rows, {1}, DType::float32);
                       nc.activation_reduce(squares, sum, Function::square, load(i));
                       nc.tensor_tensor(total.rows(0, rows), total.rows(0, rows), AluOp::add, sum);
                     });

@@ -97,7 +97,9 @@ void reduce_columns(const NodeContext& c, const Kind& kind, const Hbm& x, const 
       nc.nc_matmul(sum, ones, total);
       nc.tensor_scalar(out, sum, {AluOp::multiply, kind.factor});
     } else {
-      nc.partition_reduce(out, kind.op, total);
+      const Tile across = out_pool.tile(1, {n}, DType::float32);
+      nc.partition_reduce(across, kind.op, total);
+      nc.tensor_copy(out, across);
     }
     nc.dma_store(y.box(k.begin, {1, n}, {n, 1}), out);
   }

@@ -28,7 +28,7 @@ class MatrixLoader {
  private:
   NeuronCore& nc_;
   DType dtype_;
-  TilePool tiles_, rows_, turned_;
+  TilePool tiles_;
 };
 
 }  // namespace heddle::systolic
