@@ -27,8 +27,8 @@ class Program::Impl {
       if (options.timing) timing = run_timeline(stream, dependencies, order, cost);
     }
     if (options.numerics) {
-      // Numbers run in the emitted order: it is what they mean, and K loops stay together. In the scheduler's order,
-      // memory may not be shared by the lives of the emitted one.
+      // Numbers run in the emitted order: it is what they mean, and K loops stay together. In the scheduler's
+      // order, memory may not be shared by the lives of the emitted one.
       const bool scheduled = options.execute_scheduled;
       plan.emplace(stream, scheduled ? std::span<const uint32_t>(order) : std::span<const uint32_t>());
       scratch = plan_scratch(stream, {}, !scheduled);
@@ -54,11 +54,13 @@ uint64_t Program::scratch_bytes() const { return impl_->scratch.bytes; }
 
 uint64_t Program::memory_bytes() const {
   if (!impl_->plan) return 0;
-  return impl_->table_bytes + systolic::scratch_bytes + rounded(impl_->plan->on_chip_bytes()) + impl_->scratch.bytes;
+  return impl_->table_bytes + systolic::scratch_bytes + rounded(impl_->plan->on_chip_bytes()) +
+         impl_->scratch.bytes;
 }
 
 void Program::run(std::span<std::byte* const> values, std::byte* memory) const {
-  if (!impl_->plan) throw Error(ErrorCode::unsupported, "the program was compiled for timing alone (numerics=off)");
+  if (!impl_->plan)
+    throw Error(ErrorCode::unsupported, "the program was compiled for timing alone (numerics=off)");
   // Working memory: the table of bases, staging, on-chip memory, scratch HBM.
   auto** base = static_cast<std::byte**>(static_cast<void*>(memory));
   std::byte* const staging = memory + impl_->table_bytes;

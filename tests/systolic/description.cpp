@@ -14,7 +14,8 @@ using heddle::test::expect_error;
 
 TEST_CASE("built-in devices load and have the published figures") {
   CHECK(builtin_devices() == std::vector<std::string>{"trn1", "trn2", "trn3"});
-  const Description one = load_description("trn1"), two = load_description("trn2"), three = load_description("trn3");
+  const Description one = load_description("trn1"), two = load_description("trn2"),
+                    three = load_description("trn3");
   CHECK(one.core == "NeuronCore-v2");
   CHECK(one.pe.ghz == 2.8);
   CHECK(two.pe.ghz == 2.4);
@@ -46,7 +47,8 @@ TEST_CASE("built-in devices load and have the published figures") {
 
 TEST_CASE("a file may name a base and only what differs") {
   const Description d = parse_description(
-      "base = \"trn2\"\nname = \"wide\"\n[pe]\nghz = 3\nlatency = {documented = 1, calibrated = 2}\n", "wide.toml");
+      "base = \"trn2\"\nname = \"wide\"\n[pe]\nghz = 3\nlatency = {documented = 1, calibrated = 2}\n",
+      "wide.toml");
   CHECK(d.name == "wide");
   CHECK(d.pe.ghz == 3);
   CHECK(d.pe.latency.documented == 1);
@@ -57,24 +59,26 @@ TEST_CASE("a file may name a base and only what differs") {
 }
 
 TEST_CASE("wrong device files name file, line and key") {
-  const auto load = [](std::string_view text) {
-    return [text] { parse_description(text, "mine.toml"); };
-  };
+  const auto load = [](std::string_view text) { return [text] { parse_description(text, "mine.toml"); }; };
   expect_error(ErrorCode::not_found, "trn1, trn2, trn3", [] { load_description("trn9"); });
   expect_error(ErrorCode::not_found, "absent.toml", [] { load_description("absent.toml"); });
   expect_error(ErrorCode::corrupt, "mine.toml:2", load("base = \"trn1\"\n[pe\n"));
-  expect_error(ErrorCode::invalid_argument, "mine.toml:3: pe.ghz", load("base = \"trn1\"\n[pe]\nghz = \"fast\"\n"));
-  expect_error(ErrorCode::invalid_argument, "mine.toml:3: pe.ghz = -1", load("base = \"trn1\"\n[pe]\nghz = -1\n"));
+  expect_error(ErrorCode::invalid_argument, "mine.toml:3: pe.ghz",
+               load("base = \"trn1\"\n[pe]\nghz = \"fast\"\n"));
+  expect_error(ErrorCode::invalid_argument, "mine.toml:3: pe.ghz = -1",
+               load("base = \"trn1\"\n[pe]\nghz = -1\n"));
   expect_error(ErrorCode::invalid_argument, "mine.toml:3: unknown key 'pe.gHz'",
                load("base = \"trn1\"\n[pe]\ngHz = 1\n"));
-  expect_error(ErrorCode::invalid_argument, "pe.rows must be a whole number", load("base = \"trn1\"\npe.rows = 1.5\n"));
-  expect_error(ErrorCode::invalid_argument, "must give both", load("base = \"trn1\"\npe.latency = {documented = 1}\n"));
+  expect_error(ErrorCode::invalid_argument, "pe.rows must be a whole number",
+               load("base = \"trn1\"\npe.rows = 1.5\n"));
+  expect_error(ErrorCode::invalid_argument, "must give both",
+               load("base = \"trn1\"\npe.latency = {documented = 1}\n"));
   expect_error(ErrorCode::invalid_argument, "not 'measured'",
                load("base = \"trn1\"\npe.latency = {documented = 1, measured = 1}\n"));
   expect_error(ErrorCode::invalid_argument, "must be act, dve, gpsimd or sp",
                load("base = \"trn1\"\ndma.load_trigger = \"pe\"\n"));
-  expect_error(ErrorCode::invalid_argument, "mine.toml:1: base", [&] { parse_description("base = \"trn7\"\n", "mine.toml"); });
-  expect_error(ErrorCode::invalid_argument, "section [pe] is missing",
-               load("name = \"a\"\ncore = \"b\"\n"));
+  expect_error(ErrorCode::invalid_argument, "mine.toml:1: base",
+               [&] { parse_description("base = \"trn7\"\n", "mine.toml"); });
+  expect_error(ErrorCode::invalid_argument, "section [pe] is missing", load("name = \"a\"\ncore = \"b\"\n"));
   expect_error(ErrorCode::not_found, "no key 'pe.speed'", [] { with("trn1", {{"pe.speed", 1}}); });
 }

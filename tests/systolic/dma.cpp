@@ -37,8 +37,10 @@ TEST_CASE("strided, permuted and broadcast loads and stores") {
   run.run();
   for (int64_t p = 0; p < 8; ++p) {
     for (int64_t i = 0; i < 6; ++i)
-      for (int64_t j = 0; j < 5; ++j) CHECK(run.tensors[1].at(p * 30 + i * 5 + j) == x.at(i * 80 + p * 10 + 1 + 2 * j));
-    for (int64_t i = 0; i < 20; ++i) CHECK(run.tensors[3].at(p * 20 + i) == (i % 2 ? -1 : x.at(400 + p * 10 + i / 2)));
+      for (int64_t j = 0; j < 5; ++j)
+        CHECK(run.tensors[1].at(p * 30 + i * 5 + j) == x.at(i * 80 + p * 10 + 1 + 2 * j));
+    for (int64_t i = 0; i < 20; ++i)
+      CHECK(run.tensors[3].at(p * 20 + i) == (i % 2 ? -1 : x.at(400 + p * 10 + i / 2)));
   }
   for (int64_t p = 0; p < 16; ++p)
     for (int64_t i = 0; i < 10; ++i) CHECK(run.tensors[2].at(p * 10 + i) == x.at(190 + i));
@@ -73,7 +75,8 @@ TEST_CASE("gather, scatter and offsets from tiles") {
   const auto build = [](Bounds bounds, int32_t last) {
     auto run = std::make_unique<KernelRun>();
     NeuronCore& nc = run->nc;
-    const Hbm table = run->value(numbered(f32, {10, 6})), index = run->value(Tensor::of<int32_t>({3, 9, 3, last}, {4, 1})),
+    const Hbm table = run->value(numbered(f32, {10, 6})),
+              index = run->value(Tensor::of<int32_t>({3, 9, 3, last}, {4, 1})),
               out = run->value(Tensor(f32, {4, 6})), into = run->value(Tensor(f32, {10, 6})),
               window = run->value(Tensor(f32, {3, 6}));
     TilePool pool = nc.sbuf_pool("io", 4);
@@ -143,6 +146,7 @@ TEST_CASE("scratch values and aliases") {
     nc.dma_copy(x, c);
   }
   const Program program = run.run();
-  CHECK(program.scratch_bytes() == 16 * 32 * 4);  // each is last read before the next is written: one place serves all
+  CHECK(program.scratch_bytes() ==
+        16 * 32 * 4);  // each is last read before the next is written: one place serves all
   for (int64_t i = 0; i < 512; ++i) CHECK(run.tensors[0].at(i) == static_cast<double>(i + 3));
 }

@@ -56,7 +56,8 @@ class KernelRun {
   std::vector<Tensor> tensors;
 };
 
-inline Tensor random_tensor(std::mt19937_64& random, DType dtype, const Shape& shape, double low = -1, double high = 1) {
+inline Tensor random_tensor(std::mt19937_64& random, DType dtype, const Shape& shape, double low = -1,
+                            double high = 1) {
   Tensor t(dtype, shape);
   std::uniform_real_distribution<double> uniform(low, high);
   for (int64_t i = 0; i < t.elements(); ++i) t.set(i, uniform(random));

@@ -8,7 +8,8 @@ using namespace heddle::test;
 namespace {
 
 void matmul(NeuronCore& nc, const Hbm& a, const Hbm& b, const Hbm& c) {
-  const int m = static_cast<int>(a.size(1)), n = static_cast<int>(b.size(1)), k = static_cast<int>(a.size(0)) / 128;
+  const int m = static_cast<int>(a.size(1)), n = static_cast<int>(b.size(1)),
+            k = static_cast<int>(a.size(0)) / 128;
   TilePool stationary = nc.sbuf_pool("a", 3), moving = nc.sbuf_pool("b", 3), result = nc.sbuf_pool("c", 2);
   TilePool psum = nc.psum_pool("acc", 2);
   for (int i = 0; i < m; i += 128)

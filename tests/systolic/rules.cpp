@@ -26,7 +26,8 @@ struct Bench {
 };
 
 template <class F>
-void refused(std::string_view rule, const F& emit, const char* device = "trn1", ErrorCode code = ErrorCode::invalid_argument) {
+void refused(std::string_view rule, const F& emit, const char* device = "trn1",
+             ErrorCode code = ErrorCode::invalid_argument) {
   Bench bench(device);
   const std::string text = expect_error(code, rule, [&] { emit(bench); });
   CHECK_THAT(text, ContainsSubstring("systolic/rules.cpp:"));
@@ -41,7 +42,8 @@ TEST_CASE("operand sizes of the tensor engine") {
     x.nc.nc_matmul(x.psum->tile(128, {600}, f32), x.a.cols(0, 128), wide);
   });
   refused("stationary has 129 columns", [](Bench& x) { x.nc.nc_matmul(x.acc, x.a.cols(0, 129), x.b); });
-  refused("contracts 64 stationary rows with 128 moving rows", [](Bench& x) { x.nc.nc_matmul(x.acc, x.a.rows(0, 64).cols(0, 128), x.b); });
+  refused("contracts 64 stationary rows with 128 moving rows",
+          [](Bench& x) { x.nc.nc_matmul(x.acc, x.a.rows(0, 64).cols(0, 128), x.b); });
   refused("must be [128, 256]", [](Bench& x) { x.nc.nc_matmul(x.acc, x.a.cols(0, 128), x.b.cols(0, 256)); });
   refused("writes to PSUM only", [](Bench& x) { x.nc.nc_matmul(x.a, x.a.cols(0, 128), x.b); });
   refused("reads from SBUF only", [](Bench& x) { x.nc.nc_matmul(x.acc, x.a.cols(0, 128), x.acc); });
@@ -50,11 +52,14 @@ TEST_CASE("operand sizes of the tensor engine") {
     Tile two = x.psum->tile(128, {1024}, f32);
     x.nc.nc_matmul(two.cols(256, 512), x.a.cols(0, 128), x.b);
   });
-  refused("at most 32x32", [](Bench& x) { x.nc.nc_transpose(x.b.rows(0, 64).cols(0, 32), x.a.rows(0, 32).cols(0, 64), Engine::dve); });
+  refused("at most 32x32", [](Bench& x) {
+    x.nc.nc_transpose(x.b.rows(0, 64).cols(0, 32), x.a.rows(0, 32).cols(0, 64), Engine::dve);
+  });
 }
 
 TEST_CASE("accumulation groups of PSUM") {
-  refused("no matmul with start began", [](Bench& x) { x.nc.nc_matmul(x.acc, x.a.cols(0, 128), x.b, {.start = false}); });
+  refused("no matmul with start began",
+          [](Bench& x) { x.nc.nc_matmul(x.acc, x.a.cols(0, 128), x.b, {.start = false}); });
   refused("another instruction wrote since", [](Bench& x) {
     x.nc.nc_matmul(x.acc, x.a.cols(0, 128), x.b);
     x.nc.memset(x.acc, 0);
@@ -73,10 +78,12 @@ TEST_CASE("partitions, shapes and access patterns") {
   refused("lie outside its 128 partitions", [](Bench& x) { x.a.rows(100, 40); });
   refused("does not fit in axis 0 of size 512", [](Bench& x) { x.a.cols(500, 40); });
   refused("cannot be reshaped", [](Bench& x) { x.a.slice(0, 0, 100, 2).reshape({3, 40}); });
-  refused("repeats elements", [](Bench& x) { x.nc.tensor_copy(x.a.cols(0, 1).repeat(1, 512).reshape({512}), x.b); });
+  refused("repeats elements",
+          [](Bench& x) { x.nc.tensor_copy(x.a.cols(0, 1).repeat(1, 512).reshape({512}), x.b); });
   refused("one element per partition", [](Bench& x) { x.nc.tensor_scalar(x.a, x.b, {AluOp::add, x.b}); });
   refused("does not run on the tensor engine", [](Bench& x) { x.nc.tensor_copy(x.a, x.b, Engine::pe); });
-  refused("bitwise operators need integer operands", [](Bench& x) { x.nc.tensor_tensor(x.a, x.a, AluOp::bitwise_and, x.b); });
+  refused("bitwise operators need integer operands",
+          [](Bench& x) { x.nc.tensor_tensor(x.a, x.a, AluOp::bitwise_and, x.b); });
   refused("in no table of the scalar engine", [](Bench& x) { x.nc.activation(x.a, Function::floor, x.b); });
   // What is allowed: quarters and halves.
   Bench x;
@@ -85,9 +92,16 @@ TEST_CASE("partitions, shapes and access patterns") {
 }
 
 TEST_CASE("memory: capacity, tiles never written, buffers taken again") {
-  refused("SBUF is full", [](Bench& x) { x.sbuf->tile(128, {44 * 1024}, f32); }, "trn1", ErrorCode::out_of_memory);
-  refused("PSUM is full", [](Bench& x) { for (int i = 0; i < 3; ++i) x.psum->tile(128, {1024}, f32); x.psum->tile(128, {1024}, f32); }, "trn1",
-          ErrorCode::out_of_memory);
+  refused(
+      "SBUF is full", [](Bench& x) { x.sbuf->tile(128, {44 * 1024}, f32); }, "trn1",
+      ErrorCode::out_of_memory);
+  refused(
+      "PSUM is full",
+      [](Bench& x) {
+        for (int i = 0; i < 3; ++i) x.psum->tile(128, {1024}, f32);
+        x.psum->tile(128, {1024}, f32);
+      },
+      "trn1", ErrorCode::out_of_memory);
   refused("never written", [](Bench& x) { x.nc.tensor_copy(x.a, x.sbuf->tile(128, {512}, f32)); });
   refused("never written there", [](Bench& x) {
     Tile half = x.sbuf->tile(128, {512}, f32);
@@ -120,7 +134,10 @@ TEST_CASE("DMA shapes and sides") {
     x.nc.nc_matmul(x.acc, x.a.cols(0, 128), x.b);
     x.nc.dma_store(x.nc.hbm("v", {128, 512}, f32), x.acc);
   });
-  refused("destination repeats", [](Bench& x) { x.nc.dma_store(x.nc.hbm("v", {512}, f32).repeat(0, 128), x.a); });
-  refused("needs int32 indices", [](Bench& x) { x.nc.dma_gather(x.a, x.nc.hbm("v", {9, 512}, f32), x.scalar); });
+  refused("destination repeats",
+          [](Bench& x) { x.nc.dma_store(x.nc.hbm("v", {512}, f32).repeat(0, 128), x.a); });
+  refused("needs int32 indices", [](Bench& x) {
+    x.nc.dma_gather(x.a, x.nc.hbm("v", {9, 512}, f32), x.scalar);
+  });
   refused("has 64 bytes", [](Bench& x) { x.nc.hbm_alias("w", x.nc.hbm("v", {4}, f32), {16}, f32); });
 }

@@ -18,7 +18,8 @@ float product_of(const Tensor& a, const Tensor& b, int64_t m, int64_t n, const s
   for (size_t t = 0; t < tiles.size(); ++t) {
     float acc = 0;
     for (int r = 0; r < tiles[t]; ++r, ++k)
-      acc = std::fma(static_cast<float>(a.at(k * a.shape()[1] + m)), static_cast<float>(b.at(k * b.shape()[1] + n)), acc);
+      acc = std::fma(static_cast<float>(a.at(k * a.shape()[1] + m)),
+                     static_cast<float>(b.at(k * b.shape()[1] + n)), acc);
     psum = t == 0 ? acc : psum + acc;
   }
   return psum;
@@ -37,10 +38,12 @@ TEST_CASE("matmul has the bits of a scalar fma loop on random tiles") {
   CAPTURE(seed);
   std::mt19937_64 random(seed);
   for (int trial = 0; trial < 60; ++trial) {
-    const int m = static_cast<int>(draw(random, 1, 128)), n = static_cast<int>(draw(random, 1, trial % 4 ? 96 : 512));
+    const int m = static_cast<int>(draw(random, 1, 128)),
+              n = static_cast<int>(draw(random, 1, trial % 4 ? 96 : 512));
     const DType dtype = trial % 3 == 0 ? f32 : trial % 3 == 1 ? bf16 : f16;
     std::vector<int> tiles;
-    for (int64_t t = draw(random, 1, trial % 5 ? 3 : 11); t > 0; --t) tiles.push_back(static_cast<int>(draw(random, 1, 128)));
+    for (int64_t t = draw(random, 1, trial % 5 ? 3 : 11); t > 0; --t)
+      tiles.push_back(static_cast<int>(draw(random, 1, 128)));
     int k = 0;
     for (int t : tiles) k += t;
     CAPTURE(m, n, k, static_cast<int>(dtype));
@@ -49,13 +52,16 @@ TEST_CASE("matmul has the bits of a scalar fma loop on random tiles") {
     const Tensor a = random_tensor(random, dtype, {k, m}), b = random_tensor(random, dtype, {k, n});
     const Hbm ha = run.value(a), hb = run.value(b), hc = run.value(Tensor(f32, {m, n}));
     {
-      TilePool sbuf = nc.sbuf_pool("operands", 4), psum = nc.psum_pool("acc", 1), out = nc.sbuf_pool("out", 1);
+      TilePool sbuf = nc.sbuf_pool("operands", 4), psum = nc.psum_pool("acc", 1),
+               out = nc.sbuf_pool("out", 1);
       Tile acc = psum.tile(m, {n}, f32);
       int row = 0;
       for (size_t t = 0; t < tiles.size(); ++t) {
-        // Every second trial the operands are parts of wider tiles, so that loads are copies and rows are strided.
+        // Every second trial the operands are parts of wider tiles, so that loads are copies and rows are
+        // strided.
         const bool wide = trial % 2 == 1;
-        Tile ta = sbuf.tile(tiles[t], {m + (wide ? 3 : 0)}, dtype), tb = sbuf.tile(tiles[t], {n + (wide ? 5 : 0)}, dtype);
+        Tile ta = sbuf.tile(tiles[t], {m + (wide ? 3 : 0)}, dtype),
+             tb = sbuf.tile(tiles[t], {n + (wide ? 5 : 0)}, dtype);
         if (wide) {
           ta = ta.slice(0, 2, m);
           tb = tb.slice(0, 4, n);
@@ -74,7 +80,8 @@ TEST_CASE("matmul has the bits of a scalar fma loop on random tiles") {
     int wrong = 0;
     for (int64_t i = 0; i < m; ++i)
       for (int64_t j = 0; j < n; ++j)
-        wrong += bits(c.values<float>()[static_cast<size_t>(i * n + j)]) != bits(product_of(a, b, i, j, tiles));
+        wrong +=
+            bits(c.values<float>()[static_cast<size_t>(i * n + j)]) != bits(product_of(a, b, i, j, tiles));
     REQUIRE(wrong == 0);
   }
 }
@@ -102,7 +109,8 @@ TEST_CASE("matmul reads and writes strided views") {
     for (int64_t n = 0; n < 40; ++n) {
       float acc = 0;
       for (int64_t k = 0; k < 16; ++k)
-        acc = std::fma(static_cast<float>(a.at(k * 24 + 1 + 2 * m)), static_cast<float>(b.at(k * 40 + n)), acc);
+        acc =
+            std::fma(static_cast<float>(a.at(k * 24 + 1 + 2 * m)), static_cast<float>(b.at(k * 40 + n)), acc);
       REQUIRE(run.tensors[2].values<float>()[static_cast<size_t>(m * 40 + n)] == acc);
     }
 }
@@ -110,7 +118,8 @@ TEST_CASE("matmul reads and writes strided views") {
 TEST_CASE("transposes of every width, on both engines") {
   std::mt19937_64 random(11);
   for (const DType dtype : {f32, bf16, f8e4m3})
-    for (const auto& [p, f] : std::vector<std::pair<int, int>>{{128, 128}, {1, 128}, {77, 45}, {32, 32}, {5, 31}}) {
+    for (const auto& [p, f] :
+         std::vector<std::pair<int, int>>{{128, 128}, {1, 128}, {77, 45}, {32, 32}, {5, 31}}) {
       CAPTURE(static_cast<int>(dtype), p, f);
       KernelRun run("trn2");
       NeuronCore& nc = run.nc;

@@ -2,8 +2,8 @@
 #include "systolic/machine/timeline.h"
 
 #include <cmath>
-#include <numeric>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "systolic/lower/dependencies.h"
 #include "systolic/lower/scheduler.h"
@@ -37,13 +37,18 @@ void emit_random(KernelRun& run, std::mt19937_64& random) {
   for (int step = 0; step < 60; ++step) {
     const int64_t row = draw(random, 0, 3) * 32, column = draw(random, 0, 3) * 64;
     Tile a = in.tile(32, {64}, f32), b = in.tile(32, {64}, f32);
-    const Hbm from = values[static_cast<size_t>(draw(random, 0, 3))], to = values[static_cast<size_t>(draw(random, 0, 3))];
+    const Hbm from = values[static_cast<size_t>(draw(random, 0, 3))],
+              to = values[static_cast<size_t>(draw(random, 0, 3))];
     nc.dma_load(a, from.rows(row, 32).cols(column, 64));
     nc.dma_load(b, from.rows(draw(random, 0, 96), 32).cols(draw(random, 0, 192), 64));
     Tile o = out.tile(32, {64}, f32);
     switch (draw(random, 0, 4)) {
-      case 0: nc.tensor_tensor(o, a, AluOp::add, b); break;
-      case 1: nc.activation(o, Function::tanh, a, 0.5); break;
+      case 0:
+        nc.tensor_tensor(o, a, AluOp::add, b);
+        break;
+      case 1:
+        nc.activation(o, Function::tanh, a, 0.5);
+        break;
       case 2: {
         Tile acc = psum.tile(64, {64}, f32), sum = psum.tile(64, {64}, f32);
         nc.nc_matmul(acc, a, b, accumulate(0, 2));
@@ -52,7 +57,9 @@ void emit_random(KernelRun& run, std::mt19937_64& random) {
         nc.tensor_tensor(o, acc.rows(0, 32), AluOp::maximum, sum.rows(32, 32));
         break;
       }
-      case 3: nc.tensor_copy(o, b, Engine::gpsimd); break;
+      case 3:
+        nc.tensor_copy(o, b, Engine::gpsimd);
+        break;
       default: {
         nc.tensor_scalar(o.cols(0, 32), a.cols(32, 32), {AluOp::multiply, 0.5});
         nc.activation(o.cols(32, 32), Function::copy, b.cols(0, 32));
@@ -75,42 +82,82 @@ TEST_CASE("documented costs of single instructions (nki.isa of v2.26.1)") {
     f(a, b, o, s);
   };
   const auto vector = [&](int n, DType dtype, auto&& f) {
-    return documented_cycles("trn1", [&](NeuronCore& nc) { operands(nc, n, dtype, [&](auto&... t) { f(nc, t...); }); }, 1.12);
+    return documented_cycles(
+        "trn1", [&](NeuronCore& nc) { operands(nc, n, dtype, [&](auto&... t) { f(nc, t...); }); }, 1.12);
   };
   for (const int n : {1, 64, 100, 512}) {
     CAPTURE(n);
     const double at_least = std::max(64, n);
     // DVE: max(MIN_II, N)
-    CHECK(vector(n, f32, [](auto& nc, auto& a, auto&, auto& o, auto&) { nc.tensor_copy(o, a); }) == Approx(at_least).epsilon(1e-3));
-    CHECK(vector(n, f32, [](auto& nc, auto& a, auto&, auto& o, auto& s) { nc.tensor_scalar(o, a, {AluOp::add, s}); }) == Approx(at_least).epsilon(1e-3));
+    CHECK(vector(n, f32, [](auto& nc, auto& a, auto&, auto& o, auto&) { nc.tensor_copy(o, a); }) ==
+          Approx(at_least).epsilon(1e-3));
+    CHECK(vector(n, f32, [](auto& nc, auto& a, auto&, auto& o, auto& s) {
+            nc.tensor_scalar(o, a, {AluOp::add, s});
+          }) == Approx(at_least).epsilon(1e-3));
     // tensor_tensor: 2N of float32, N of bf16
-    CHECK(vector(n, f32, [](auto& nc, auto& a, auto& b, auto& o, auto&) { nc.tensor_tensor(o, a, AluOp::add, b); }) == Approx(std::max(64, 2 * n)).epsilon(1e-3));
-    CHECK(vector(n, bf16, [](auto& nc, auto& a, auto& b, auto& o, auto&) { nc.tensor_tensor(o, a, AluOp::add, b); }) == Approx(at_least).epsilon(1e-3));
-    CHECK(vector(n, f32, [](auto& nc, auto& a, auto& b, auto& o, auto&) { nc.tensor_tensor_scan(o, a, b, 0, AluOp::add, AluOp::add); }) == Approx(std::max(64, 2 * n)).epsilon(1e-3));
-    CHECK(vector(n, f32, [](auto& nc, auto& a, auto&, auto& o, auto& s) { nc.tensor_scalar_reduce(o, s, a, {AluOp::add, 1}, AluOp::add); }) == Approx(at_least + 64).epsilon(1e-3));
-    CHECK(vector(n, f32, [](auto& nc, auto& a, auto&, auto& o, auto&) { nc.reciprocal(o, a); }) == Approx(std::max(64, 8 * n)).epsilon(1e-3));
-    CHECK(vector(n, f32, [](auto& nc, auto& a, auto&, auto&, auto& s) { nc.tensor_reduce(s, AluOp::add, a); }) == Approx(at_least).epsilon(1e-3));
+    CHECK(vector(n, f32, [](auto& nc, auto& a, auto& b, auto& o, auto&) {
+            nc.tensor_tensor(o, a, AluOp::add, b);
+          }) == Approx(std::max(64, 2 * n)).epsilon(1e-3));
+    CHECK(vector(n, bf16, [](auto& nc, auto& a, auto& b, auto& o, auto&) {
+            nc.tensor_tensor(o, a, AluOp::add, b);
+          }) == Approx(at_least).epsilon(1e-3));
+    CHECK(vector(n, f32, [](auto& nc, auto& a, auto& b, auto& o, auto&) {
+            nc.tensor_tensor_scan(o, a, b, 0, AluOp::add, AluOp::add);
+          }) == Approx(std::max(64, 2 * n)).epsilon(1e-3));
+    CHECK(vector(n, f32, [](auto& nc, auto& a, auto&, auto& o, auto& s) {
+            nc.tensor_scalar_reduce(o, s, a, {AluOp::add, 1}, AluOp::add);
+          }) == Approx(at_least + 64).epsilon(1e-3));
+    CHECK(vector(n, f32, [](auto& nc, auto& a, auto&, auto& o, auto&) { nc.reciprocal(o, a); }) ==
+          Approx(std::max(64, 8 * n)).epsilon(1e-3));
+    CHECK(vector(n, f32, [](auto& nc, auto& a, auto&, auto&, auto& s) {
+            nc.tensor_reduce(s, AluOp::add, a);
+          }) == Approx(at_least).epsilon(1e-3));
     // ACT: max(MIN_II, N), and MIN_II more for the sum
-    CHECK(documented_cycles("trn1", [&](NeuronCore& nc) { operands(nc, n, f32, [&](auto& a, auto&, auto& o, auto&) { nc.activation(o, Function::exp, a); }); }, 1.4) == Approx(at_least).epsilon(1e-3));
-    CHECK(documented_cycles("trn1", [&](NeuronCore& nc) { operands(nc, n, f32, [&](auto& a, auto&, auto& o, auto& s) { nc.activation_reduce(o, s, Function::exp, a); }); }, 1.4) == Approx(at_least + 64).epsilon(1e-3));
+    CHECK(documented_cycles(
+              "trn1",
+              [&](NeuronCore& nc) {
+                operands(nc, n, f32,
+                         [&](auto& a, auto&, auto& o, auto&) { nc.activation(o, Function::exp, a); });
+              },
+              1.4) == Approx(at_least).epsilon(1e-3));
+    CHECK(documented_cycles(
+              "trn1",
+              [&](NeuronCore& nc) {
+                operands(nc, n, f32, [&](auto& a, auto&, auto& o, auto& s) {
+                  nc.activation_reduce(o, s, Function::exp, a);
+                });
+              },
+              1.4) == Approx(at_least + 64).epsilon(1e-3));
     // GpSimd: 150 + N
-    CHECK(documented_cycles("trn1", [&](NeuronCore& nc) { operands(nc, n, f32, [&](auto&, auto&, auto& o, auto&) { nc.iota(o, {}); }); }, 1.4) == Approx(150 + n).epsilon(1e-3));
+    CHECK(documented_cycles(
+              "trn1",
+              [&](NeuronCore& nc) {
+                operands(nc, n, f32, [&](auto&, auto&, auto& o, auto&) { nc.iota(o, {}); });
+              },
+              1.4) == Approx(150 + n).epsilon(1e-3));
     // PE: max(min(64, N_stationary), N_moving), four passes of float32
     for (const auto& [dtype, passes] : {std::pair{bf16, 1}, std::pair{f32, 4}})
       for (const int m : {1, 32, 128}) {
         CAPTURE(m);
-        CHECK(documented_cycles("trn1",
-                                [&](NeuronCore& nc) {
-                                  TilePool pool = nc.sbuf_pool("p", 2), psum = nc.psum_pool("q", 1);
-                                  Tile s = pool.tile(128, {m}, dtype), v = pool.tile(128, {n}, dtype), o = psum.tile(m, {n}, f32);
-                                  nc.memset(s, 0), nc.memset(v, 0);
-                                  nc.nc_matmul(o, s, v);
-                                },
-                                2.8) == Approx(passes * std::max(std::min(64, m), n)).epsilon(1e-3));
+        CHECK(documented_cycles(
+                  "trn1",
+                  [&](NeuronCore& nc) {
+                    TilePool pool = nc.sbuf_pool("p", 2), psum = nc.psum_pool("q", 1);
+                    Tile s = pool.tile(128, {m}, dtype), v = pool.tile(128, {n}, dtype),
+                         o = psum.tile(m, {n}, f32);
+                    nc.memset(s, 0), nc.memset(v, 0);
+                    nc.nc_matmul(o, s, v);
+                  },
+                  2.8) == Approx(passes * std::max(std::min(64, m), n)).epsilon(1e-3));
       }
   }
   // trn2: tensor_copy of bf16 within SBUF runs at four elements a cycle.
-  CHECK(documented_cycles("trn2", [&](NeuronCore& nc) { operands(nc, 512, bf16, [&](auto& a, auto&, auto& o, auto&) { nc.tensor_copy(o, a); }); }, 0.96) == Approx(128).epsilon(1e-3));
+  CHECK(documented_cycles(
+            "trn2",
+            [&](NeuronCore& nc) {
+              operands(nc, 512, bf16, [&](auto& a, auto&, auto& o, auto&) { nc.tensor_copy(o, a); });
+            },
+            0.96) == Approx(128).epsilon(1e-3));
 }
 
 TEST_CASE("DMA: four rows of 8 KiB on one engine of trn2 take 1.416 us, as measured") {
@@ -157,11 +204,13 @@ TEST_CASE("any window computes the same numbers, and keeps every dependence") {
       for (const QueueTiming& q : timing.queue) REQUIRE(shares(q) == timing.total);
       REQUIRE(timing.total >= timing.queue[0].interval_time);
       REQUIRE(static_cast<double>(timing.total) * 1e-12 >=
-              static_cast<double>(timing.dma.read_bytes + timing.dma.write_bytes) / (stream.device->hbm.core_gbps() * 1e9));
+              static_cast<double>(timing.dma.read_bytes + timing.dma.write_bytes) /
+                  (stream.device->hbm.core_gbps() * 1e9));
       // The binding predecessors form a chain back to the start of the program.
       const std::vector<uint32_t> path = critical_path(timing);
       REQUIRE(timing.record[path.front()].cause == Cause::launch);
-      for (size_t i = 1; i < path.size(); ++i) REQUIRE(timing.record[path[i]].start >= timing.record[path[i - 1]].start);
+      for (size_t i = 1; i < path.size(); ++i)
+        REQUIRE(timing.record[path[i]].start >= timing.record[path[i - 1]].start);
       if (window == 0) {
         std::vector<uint32_t> emitted(order.size());
         std::iota(emitted.begin(), emitted.end(), 0u);
@@ -171,7 +220,8 @@ TEST_CASE("any window computes the same numbers, and keeps every dependence") {
   }
 }
 
-TEST_CASE("the same kernel takes the same time; faster memory and clocks never make it slower by more than 2 %") {
+TEST_CASE(
+    "the same kernel takes the same time; faster memory and clocks never make it slower by more than 2 %") {
   const auto total = [](const Description& device) {
     std::mt19937_64 random(42);
     KernelRun run;
@@ -193,8 +243,10 @@ TEST_CASE("the same kernel takes the same time; faster memory and clocks never m
   for (const char* key : {"dma.gbps", "pe.ghz", "dve.ghz", "act.ghz"}) {
     CAPTURE(key);
     const Description d = load_description("trn1");
-    const double value = std::string(key) == "dma.gbps" ? d.dma.gbps : std::string(key) == "pe.ghz" ? d.pe.ghz
-                         : std::string(key) == "dve.ghz" ? d.dve.ghz : d.act.ghz;
+    const double value = std::string(key) == "dma.gbps"  ? d.dma.gbps
+                         : std::string(key) == "pe.ghz"  ? d.pe.ghz
+                         : std::string(key) == "dve.ghz" ? d.dve.ghz
+                                                         : d.act.ghz;
     CHECK(static_cast<double>(total(with("trn1", {{key, value * 2}}))) <= 1.02 * static_cast<double>(base));
   }
 }
@@ -204,7 +256,8 @@ TEST_CASE("weights load behind the running multiply; the same weights stay") {
     NeuronCore nc(with("trn1", {{"pe.pair_bubble", 0}}));
     {
       TilePool pool = nc.sbuf_pool("p", 3), psum = nc.psum_pool("q", 1);
-      Tile a = pool.tile(128, {128}, bf16), b = pool.tile(128, {128}, bf16), v = pool.tile(128, {columns}, bf16);
+      Tile a = pool.tile(128, {128}, bf16), b = pool.tile(128, {128}, bf16),
+           v = pool.tile(128, {columns}, bf16);
       nc.memset(a, 0), nc.memset(b, 0), nc.memset(v, 0);
       Tile o = psum.tile(128, {columns}, f32);
       for (int i = 0; i < 100; ++i) nc.nc_matmul(o, same || i % 2 == 0 ? a : b, v, accumulate(i, 100));
@@ -223,7 +276,8 @@ TEST_CASE("engines that exclude each other take turns; tables load when function
     NeuronCore nc(load_description(device));
     {
       TilePool pool = nc.sbuf_pool("p", 2), psum = nc.psum_pool("q", 2);
-      Tile a = psum.tile(128, {512}, f32), b = psum.tile(128, {512}, f32), x = pool.tile(128, {512}, f32), y = pool.tile(128, {512}, f32);
+      Tile a = psum.tile(128, {512}, f32), b = psum.tile(128, {512}, f32), x = pool.tile(128, {512}, f32),
+           y = pool.tile(128, {512}, f32);
       nc.memset(a, 0), nc.memset(b, 0);
       for (int i = 0; i < 20; ++i) {
         nc.tensor_copy(x, a);

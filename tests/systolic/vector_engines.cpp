@@ -22,7 +22,7 @@ double logistic(double x) { return 1 / (1 + std::exp(-x)); }
 struct FunctionCase {
   Function function;
   double low, high;
-  double ulp;      // of the result, or of `scale` where that is larger
+  double ulp;  // of the result, or of `scale` where that is larger
   std::function<double(double)> reference;
   std::function<double(double)> scale = [](double) { return 0.0; };  // magnitude that rounding errors have
 };
@@ -30,7 +30,8 @@ struct FunctionCase {
 // One unit in the last place of float32 at |x|.
 double ulp_at(double x) {
   const float f = std::max(std::fabs(static_cast<float>(x)), std::numeric_limits<float>::min());
-  return static_cast<double>(std::nextafter(f, std::numeric_limits<float>::infinity())) - static_cast<double>(f);
+  return static_cast<double>(std::nextafter(f, std::numeric_limits<float>::infinity())) -
+         static_cast<double>(f);
 }
 
 // y = f(x) elementwise on an engine.
@@ -63,8 +64,10 @@ TEST_CASE("functions of the scalar engine are accurate over their ranges") {
       {Function::erf, -5, 5, 2, [](double x) { return std::erf(x); }},
       {Function::gelu, -8, 8, 3, [](double x) { return x * normal(x); }, [](double x) { return x; }},
       {Function::gelu_dx, -8, 8, 4,
-       [](double x) { return normal(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * pi); }, [](double) { return 1.0; }},
-      {Function::gelu_tanh, -8, 8, 4, [&](double x) { return 0.5 * x * (1 + gelu_tanh(x)); }, [](double x) { return x; }},
+       [](double x) { return normal(x) + x * std::exp(-x * x / 2) / std::sqrt(2 * pi); },
+       [](double) { return 1.0; }},
+      {Function::gelu_tanh, -8, 8, 4, [&](double x) { return 0.5 * x * (1 + gelu_tanh(x)); },
+       [](double x) { return x; }},
       {Function::gelu_tanh_dx, -8, 8, 8,
        [&](double x) {
          const double t = gelu_tanh(x);
@@ -78,7 +81,8 @@ TEST_CASE("functions of the scalar engine are accurate over their ranges") {
       {Function::softplus, -80, 80, 3, [](double x) { return x > 30 ? x : std::log1p(std::exp(x)); }},
       {Function::mish, -20, 30, 5, [](double x) { return x * std::tanh(std::log1p(std::exp(x))); }},
       {Function::erf_dx, -4, 4, 24, [](double x) { return 2 / std::sqrt(pi) * std::exp(-x * x); }},
-      {Function::tanh_dx, -6, 6, 6, [](double x) { return 1 - std::tanh(x) * std::tanh(x); }, [](double) { return 1.0; }},
+      {Function::tanh_dx, -6, 6, 6, [](double x) { return 1 - std::tanh(x) * std::tanh(x); },
+       [](double) { return 1.0; }},
       {Function::sigmoid_dx, -80, 80, 5, [](double x) { return logistic(x) * logistic(-x); }},
       {Function::sin, -3.14159, 3.14159, 2, [](double x) { return std::sin(x); }},
       {Function::arctan, -1.57, 1.57, 3, [](double x) { return std::atan(x); }},
@@ -88,13 +92,16 @@ TEST_CASE("functions of the scalar engine are accurate over their ranges") {
       {Function::square, -10, 10, 1, [](double x) { return x * x; }},
       {Function::relu, -10, 10, 0, [](double x) { return x > 0 ? x : 0; }},
       {Function::abs, -10, 10, 0, [](double x) { return std::fabs(x); }},
-      {Function::sign, -10, 10, 0, [](double x) { return x > 0 ? 1 : x < 0 ? -1 : 0; }},
+      {Function::sign, -10, 10, 0, [](double x) { return x > 0   ? 1
+                                                         : x < 0 ? -1
+                                                                 : 0; }},
       {Function::identity, -10, 10, 0, [](double x) { return x; }},
   };
   for (const FunctionCase& c : cases) {
     Tensor x(f32, {101, 1999});
     const int64_t n = x.elements();
-    for (int64_t i = 0; i < n; ++i) x.set(i, c.low + (c.high - c.low) * static_cast<double>(i) / static_cast<double>(n - 1));
+    for (int64_t i = 0; i < n; ++i)
+      x.set(i, c.low + (c.high - c.low) * static_cast<double>(i) / static_cast<double>(n - 1));
     const Tensor y = apply(x, c.function, Engine::act);
     double worst = 0, at = 0;
     for (int64_t i = 0; i < n; ++i) {
@@ -110,9 +117,10 @@ TEST_CASE("functions of the scalar engine are accurate over their ranges") {
 
 TEST_CASE("functions keep NaN and infinities") {
   const double inf = std::numeric_limits<double>::infinity(), nan = std::nan("");
-  const Tensor x = Tensor::of<float>({std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
-                                      -std::numeric_limits<float>::infinity(), 0.0f},
-                                     {1, 4});
+  const Tensor x =
+      Tensor::of<float>({std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                         -std::numeric_limits<float>::infinity(), 0.0f},
+                        {1, 4});
   const auto check = [&](Function f, std::array<double, 4> want) {
     CAPTURE(function_name(f));
     const Tensor y = apply(x, f, Engine::gpsimd);
@@ -143,11 +151,13 @@ TEST_CASE("functions keep NaN and infinities") {
 
 TEST_CASE("the scalar engine traps arguments outside its tables, GpSimd does not") {
   const Tensor zero = Tensor::full(0, f32, {2, 3});
-  const std::string text =
-      expect_error(ErrorCode::device, "sqrt has an argument outside", [&] { apply(zero, Function::sqrt, Engine::act); });
+  const std::string text = expect_error(ErrorCode::device, "sqrt has an argument outside",
+                                        [&] { apply(zero, Function::sqrt, Engine::act); });
   CHECK_THAT(text, ContainsSubstring("activation at systolic/vector_engines.cpp:"));
   expect_error(ErrorCode::device, "log", [&] { apply(zero, Function::log, Engine::act); });
-  expect_error(ErrorCode::device, "sin", [&] { apply(Tensor::full(9, f32, {1, 40}), Function::sin, Engine::act); });
+  expect_error(ErrorCode::device, "sin", [&] {
+    apply(Tensor::full(9, f32, {1, 40}), Function::sin, Engine::act);
+  });
   expect_error(ErrorCode::device, "reciprocal", [&] { apply(zero, Function::reciprocal, Engine::act); });
   CHECK(apply(zero, Function::sqrt, Engine::gpsimd).at(0) == 0);
   CHECK(apply(Tensor::full(9, f32, {1, 40}), Function::sin, Engine::gpsimd).at(3) == Approx(std::sin(9.0)));
@@ -163,8 +173,8 @@ TEST_CASE("activation scales, shifts per partition and sums") {
               hsum = run.value(Tensor(f32, {70, 1}));
     {
       TilePool pool = nc.sbuf_pool("io", 4);
-      Tile tx = pool.tile(70, {columns}, f32), ts = pool.tile(70, {1}, f32), ty = pool.tile(70, {columns}, bf16),
-           tsum = pool.tile(70, {1}, f32);
+      Tile tx = pool.tile(70, {columns}, f32), ts = pool.tile(70, {1}, f32),
+           ty = pool.tile(70, {columns}, bf16), tsum = pool.tile(70, {1}, f32);
       nc.dma_load(tx, hx), nc.dma_load(ts, hs);
       nc.activation_reduce(ty, tsum, Function::exp, tx, 0.5, ts);
       nc.dma_store(hy, ty), nc.dma_store(hsum, tsum);
@@ -188,27 +198,44 @@ TEST_CASE("ALU operators in every form") {
   std::mt19937_64 random(seed);
   const auto reference = [](AluOp op, float a, float b) -> double {
     switch (op) {
-      case AluOp::add: return static_cast<double>(a + b);
-      case AluOp::subtract: return static_cast<double>(a - b);
-      case AluOp::multiply: return static_cast<double>(a * b);
-      case AluOp::divide: return static_cast<double>(a / b);
-      case AluOp::maximum: return static_cast<double>(std::max(a, b));
-      case AluOp::minimum: return static_cast<double>(std::min(a, b));
-      case AluOp::power: return static_cast<double>(std::pow(a, b));
+      case AluOp::add:
+        return static_cast<double>(a + b);
+      case AluOp::subtract:
+        return static_cast<double>(a - b);
+      case AluOp::multiply:
+        return static_cast<double>(a * b);
+      case AluOp::divide:
+        return static_cast<double>(a / b);
+      case AluOp::maximum:
+        return static_cast<double>(std::max(a, b));
+      case AluOp::minimum:
+        return static_cast<double>(std::min(a, b));
+      case AluOp::power:
+        return static_cast<double>(std::pow(a, b));
       case AluOp::mod: {
         const float m = std::fmod(a, b);
         return static_cast<double>(m != 0 && (m < 0) != (b < 0) ? m + b : m);
       }
-      case AluOp::equal: return a == b;
-      case AluOp::not_equal: return a != b;
-      case AluOp::greater: return a > b;
-      case AluOp::greater_equal: return a >= b;
-      case AluOp::less: return a < b;
-      case AluOp::less_equal: return a <= b;
-      case AluOp::logical_and: return a != 0 && b != 0;
-      case AluOp::logical_or: return a != 0 || b != 0;
-      case AluOp::logical_xor: return (a != 0) != (b != 0);
-      default: return static_cast<double>(a);
+      case AluOp::equal:
+        return a == b;
+      case AluOp::not_equal:
+        return a != b;
+      case AluOp::greater:
+        return a > b;
+      case AluOp::greater_equal:
+        return a >= b;
+      case AluOp::less:
+        return a < b;
+      case AluOp::less_equal:
+        return a <= b;
+      case AluOp::logical_and:
+        return a != 0 && b != 0;
+      case AluOp::logical_or:
+        return a != 0 || b != 0;
+      case AluOp::logical_xor:
+        return (a != 0) != (b != 0);
+      default:
+        return static_cast<double>(a);
     }
   };
   for (int o = static_cast<int>(AluOp::add); o <= static_cast<int>(AluOp::logical_xor); ++o) {
@@ -217,7 +244,8 @@ TEST_CASE("ALU operators in every form") {
     CAPTURE(alu_op_name(op), rows, columns);
     KernelRun run;
     NeuronCore& nc = run.nc;
-    Tensor a = random_tensor(random, f32, {rows, columns}, 0, 4), b = random_tensor(random, f32, {rows, columns}, 0.5, 4),
+    Tensor a = random_tensor(random, f32, {rows, columns}, 0, 4),
+           b = random_tensor(random, f32, {rows, columns}, 0.5, 4),
            s = random_tensor(random, f32, {rows, 1}, 0.5, 3);
     for (int64_t i = 0; i < a.elements(); i += 3) b.set(i, a.at(i) == 0 ? 1 : a.at(i));  // equal sometimes
     const Hbm ha = run.value(a), hb = run.value(b), hs = run.value(s);
@@ -225,7 +253,8 @@ TEST_CASE("ALU operators in every form") {
     for (int i = 0; i < 5; ++i) out.push_back(run.value(Tensor(f32, {rows, columns})));
     {
       TilePool pool = nc.sbuf_pool("io", 3), result = nc.sbuf_pool("out", 5);
-      Tile ta = pool.tile(rows, {columns}, f32), tb = pool.tile(rows, {columns}, f32), ts = pool.tile(rows, {1}, f32);
+      Tile ta = pool.tile(rows, {columns}, f32), tb = pool.tile(rows, {columns}, f32),
+           ts = pool.tile(rows, {1}, f32);
       nc.dma_load(ta, ha), nc.dma_load(tb, hb), nc.dma_load(ts, hs);
       std::vector<Tile> t;
       for (int i = 0; i < 5; ++i) t.push_back(result.tile(rows, {columns}, f32));
@@ -239,7 +268,8 @@ TEST_CASE("ALU operators in every form") {
     run.run();
     int wrong = 0;
     for (int64_t i = 0; i < rows * columns; ++i) {
-      const auto x = static_cast<float>(a.at(i)), y = static_cast<float>(b.at(i)), z = static_cast<float>(s.at(i / columns));
+      const auto x = static_cast<float>(a.at(i)), y = static_cast<float>(b.at(i)),
+                 z = static_cast<float>(s.at(i / columns));
       const double want[5] = {reference(op, x, y), reference(op, x, z), reference(op, 1.5f, x),
                               static_cast<double>(static_cast<float>(reference(op, x, z)) - 0.25f),
                               reference(op, y, x * 2.0f)};
@@ -274,7 +304,10 @@ TEST_CASE("reductions, in place of the innermost dimensions or all") {
       }
       run.run();
       const auto combine = [&](double u, double v) {
-        return op == AluOp::add ? u + v : op == AluOp::multiply ? u * v : op == AluOp::maximum ? std::max(u, v) : std::min(u, v);
+        return op == AluOp::add        ? u + v
+               : op == AluOp::multiply ? u * v
+               : op == AluOp::maximum  ? std::max(u, v)
+                                       : std::min(u, v);
       };
       for (int64_t p = 0; p < 65; ++p) {
         std::vector<double> by_row, by_column;
@@ -335,7 +368,8 @@ TEST_CASE("scan, statistics, selection and the eight largest") {
       mean += a / 100;
       sorted.emplace_back(-a, i);
     }
-    for (int64_t i = 0; i < 100; ++i) variance += (x.at(p * 100 + i) - mean) * (x.at(p * 100 + i) - mean) / 100;
+    for (int64_t i = 0; i < 100; ++i)
+      variance += (x.at(p * 100 + i) - mean) * (x.at(p * 100 + i) - mean) / 100;
     CHECK(run.tensors[3].at(p * 2) == Approx(mean).margin(1e-6));
     CHECK(run.tensors[3].at(p * 2 + 1) == Approx(variance).epsilon(1e-5));
     std::sort(sorted.begin(), sorted.end());
@@ -396,12 +430,18 @@ TEST_CASE("patterns, integers, partitions and programs on GpSimd") {
 TEST_CASE("affine_select agrees with its definition for every comparison and step") {
   const auto holds = [](AluOp op, int64_t v) {
     switch (op) {
-      case AluOp::equal: return v == 0;
-      case AluOp::not_equal: return v != 0;
-      case AluOp::greater: return v > 0;
-      case AluOp::greater_equal: return v >= 0;
-      case AluOp::less: return v < 0;
-      default: return v <= 0;
+      case AluOp::equal:
+        return v == 0;
+      case AluOp::not_equal:
+        return v != 0;
+      case AluOp::greater:
+        return v > 0;
+      case AluOp::greater_equal:
+        return v >= 0;
+      case AluOp::less:
+        return v < 0;
+      default:
+        return v <= 0;
     }
   };
   for (int o = static_cast<int>(AluOp::equal); o <= static_cast<int>(AluOp::less_equal); ++o)

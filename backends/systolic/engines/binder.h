@@ -1,4 +1,5 @@
-// What the engines need to bind their instructions: operands with addresses, and a place for the finished steps.
+// What the engines need to bind their instructions: operands with addresses, and a place for the finished
+// steps.
 #pragma once
 
 #include <memory>
@@ -49,7 +50,7 @@ class Binder {
   Plan& plan_;
   std::vector<uint32_t> order_;
   std::vector<TilePlace> tile_;
-  std::vector<bool> is_view_;   // per instruction: this load is done by its view
+  std::vector<bool> is_view_;  // per instruction: this load is done by its view
   uint32_t current_ = 0;
   // The K loop that is being collected, if any.
   std::unique_ptr<Product> product_;
@@ -58,10 +59,10 @@ class Binder {
 };
 
 // One function per engine; each binds the instructions that its engine executes.
-void bind_transpose(Binder& binder, const Instruction& i);          // pe.cpp, dve
-void bind_activation(Binder& binder, const Instruction& i);         // act.cpp
-void bind_vector(Binder& binder, const Instruction& i);             // dve.cpp
-void bind_gpsimd(Binder& binder, const Instruction& i);             // gpsimd.cpp
-void bind_dma(Binder& binder, const Instruction& i);                // dma.cpp
+void bind_transpose(Binder& binder, const Instruction& i);   // pe.cpp, dve
+void bind_activation(Binder& binder, const Instruction& i);  // act.cpp
+void bind_vector(Binder& binder, const Instruction& i);      // dve.cpp
+void bind_gpsimd(Binder& binder, const Instruction& i);      // gpsimd.cpp
+void bind_dma(Binder& binder, const Instruction& i);         // dma.cpp
 
 }  // namespace heddle::systolic

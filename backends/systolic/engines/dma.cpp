@@ -14,7 +14,8 @@ int32_t index_at(const std::byte* from) {
   return value;
 }
 
-// ---- an offset that is known when it runs ---------------------------------------------------------------------------
+// ---- an offset that is known when it runs
+// ---------------------------------------------------------------------------
 
 struct DynamicMove {
   Move move;
@@ -25,15 +26,17 @@ struct DynamicMove {
 
 Fault run_dynamic(const void* arguments, const Context& context) {
   const DynamicMove& job = *static_cast<const DynamicMove*>(arguments);
-  const int64_t index = std::clamp(static_cast<int64_t>(index_at(job.index.in(context))), int64_t{0}, job.max);
+  const int64_t index =
+      std::clamp(static_cast<int64_t>(index_at(job.index.in(context))), int64_t{0}, job.max);
   const int64_t shift = index * job.stride;
   return run_move(job.move, context, job.shifts_source ? 0 : shift, job.shifts_source ? shift : 0);
 }
 
-// ---- rows by indices -------------------------------------------------------------------------------------------------
+// ---- rows by indices
+// -------------------------------------------------------------------------------------------------
 
 struct Indirect {
-  Move row;                       // of partition 0 and table row 0
+  Move row;  // of partition 0 and table row 0
   Place index;
   int64_t index_stride = 0, tile_stride = 0, table_stride = 0;
   int64_t partitions = 0, table_rows = 0;
@@ -104,8 +107,11 @@ void bind_dma(Binder& binder, const Instruction& i) {
     case Opcode::dma_store:
       to = binder.operand(stream.regions[i.region]), from = binder.operand(i, Role::in0);
       break;
-    case Opcode::dma_copy: to = binder.operand(i, Role::out), from = binder.operand(i, Role::in0); break;
-    default: to = binder.operand(stream.regions[i.region_out]), from = binder.operand(stream.regions[i.region]);
+    case Opcode::dma_copy:
+      to = binder.operand(i, Role::out), from = binder.operand(i, Role::in0);
+      break;
+    default:
+      to = binder.operand(stream.regions[i.region_out]), from = binder.operand(stream.regions[i.region]);
   }
   const Move move = checked_move(binder, i, to, from);
   const Region* region = i.region == none ? nullptr : &stream.regions[i.region];

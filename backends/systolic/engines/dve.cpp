@@ -16,7 +16,8 @@ Arithmetic arithmetic_of(const Binder& binder, const Instruction& i) {
   return Arithmetic::int32;
 }
 
-// ---- reductions over the innermost free dimensions ------------------------------------------------------------------
+// ---- reductions over the innermost free dimensions
+// ------------------------------------------------------------------
 
 struct Reduce {
   Nest outer;  // operand 0: out, 1: in, at the first element of what is reduced
@@ -61,7 +62,8 @@ void bind_reduce(Binder& binder, const Instruction& i) {
   const Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
   Reduce r;
   r.out = out.place, r.in = in.place;
-  // The free dimensions that stay are those whose product is the elements of out; a trailing 1 belongs to either side.
+  // The free dimensions that stay are those whose product is the elements of out; a trailing 1 belongs to
+  // either side.
   const int64_t kept = out.elements() / out.size[0];
   Operand outer = in, inner = in;
   int64_t product = 1;
@@ -85,7 +87,8 @@ void bind_reduce(Binder& binder, const Instruction& i) {
   binder.add(run_reduce, r);
 }
 
-// ---- instructions that see a whole row at once: each row is brought into float registers ------------------------------
+// ---- instructions that see a whole row at once: each row is brought into float registers
+// ------------------------------
 
 // A row of any length and layout as floats, and back.
 struct WholeRow {
@@ -120,7 +123,8 @@ WholeRow whole_row(const Binder& binder, const Instruction& i, const Operand& op
   Operand one = operand;
   one.size[0] = 1;
   const bool no = false;
-  if (!make_nest({&one, 1}, {&no, 1}, false, r.walk)) binder.reject(i, "an operand's free dimensions cannot be walked");
+  if (!make_nest({&one, 1}, {&no, 1}, false, r.walk))
+    binder.reject(i, "an operand's free dimensions cannot be walked");
   const bool dense = r.walk.stride[0][0] == static_cast<int64_t>(size_of(operand.dtype)) || r.walk.row() == 1;
   r.load = row_loader(operand.dtype, dense, Arithmetic::float32);
   r.store = row_storer(operand.dtype, dense, Arithmetic::float32);
@@ -209,8 +213,12 @@ Fault run_row_job(const void* arguments, const Context& context) {
       case Opcode::bn_stats:
         half_stats(a, job.in0.elements, 0, out), half_stats(a, job.in0.elements, 1, out + 3);
         break;
-      case Opcode::bn_aggr: aggregate(a, job.in0.elements, out); break;
-      case Opcode::max8: largest8(a, job.in0.elements, out); break;
+      case Opcode::bn_aggr:
+        aggregate(a, job.in0.elements, out);
+        break;
+      case Opcode::max8:
+        largest8(a, job.in0.elements, out);
+        break;
       default:
         job.in1.read(context, p, b);
         positions8(a, job.in0.elements, b, out);
@@ -242,7 +250,8 @@ void bind_row_job(Binder& binder, const Instruction& i) {
   binder.add(run_row_job, job);
 }
 
-// ---- element-wise instructions -----------------------------------------------------------------------------------------
+// ---- element-wise instructions
+// -----------------------------------------------------------------------------------------
 
 // x (op) operand, or operand (op) x.
 void step(MapBuilder& map, Register out, AluOp op, Register x, Register operand, bool reverse) {
@@ -252,7 +261,8 @@ void step(MapBuilder& map, Register out, AluOp op, Register x, Register operand,
     map.binary(out, op, reverse ? operand : x, reverse ? x : operand);
 }
 
-Register scalar_operand(MapBuilder& map, const Binder& binder, const Instruction& i, Role role, float immediate) {
+Register scalar_operand(MapBuilder& map, const Binder& binder, const Instruction& i, Role role,
+                        float immediate) {
   return binder.has(i, role) ? map.read_scalar(binder.operand(i, role)) : map.number(immediate);
 }
 
@@ -295,12 +305,14 @@ void bind_map(Binder& binder, const Instruction& i) {
     }
     case Opcode::tensor_copy_predicated: {
       map.read_out();
-      const Register x = read(Role::in0), predicate = map.read(binder.operand(i, Role::in1), Arithmetic::float32);
+      const Register x = read(Role::in0),
+                     predicate = map.read(binder.operand(i, Role::in1), Arithmetic::float32);
       map.select(register_out, x, predicate, register_out);
       break;
     }
     case Opcode::select: {
-      const Register x = read(Role::in0), predicate = map.read(binder.operand(i, Role::in1), Arithmetic::float32);
+      const Register x = read(Role::in0),
+                     predicate = map.read(binder.operand(i, Role::in1), Arithmetic::float32);
       map.select(register_out, x, predicate, binder.has(i, Role::in2) ? read(Role::in2) : map.number(i.imm2));
       break;
     }
@@ -321,16 +333,22 @@ void bind_map(Binder& binder, const Instruction& i) {
 
 void bind_vector(Binder& binder, const Instruction& i) {
   switch (i.opcode) {
-    case Opcode::tensor_reduce: return bind_reduce(binder, i);
-    case Opcode::tensor_tensor_scan: case Opcode::bn_stats: case Opcode::bn_aggr: case Opcode::max8:
-    case Opcode::find_index8: return bind_row_job(binder, i);
+    case Opcode::tensor_reduce:
+      return bind_reduce(binder, i);
+    case Opcode::tensor_tensor_scan:
+    case Opcode::bn_stats:
+    case Opcode::bn_aggr:
+    case Opcode::max8:
+    case Opcode::find_index8:
+      return bind_row_job(binder, i);
     case Opcode::tensor_copy: {
       const Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
       if (out.dtype == in.dtype)
         if (const auto move = make_move(out, in, false)) return binder.add(run_move_step, *move);
       return bind_map(binder, i);
     }
-    default: return bind_map(binder, i);
+    default:
+      return bind_map(binder, i);
   }
 }
 

@@ -1,4 +1,5 @@
-// The GpSimd engine: patterns of indices, random bits, reductions across partitions, programs of the kernel's author.
+// The GpSimd engine: patterns of indices, random bits, reductions across partitions, programs of the kernel's
+// author.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -9,7 +10,8 @@
 namespace heddle::systolic {
 namespace {
 
-// ---- pattern(p, i...) over the free dimensions of an operand, one innermost row at a time -------------------------------
+// ---- pattern(p, i...) over the free dimensions of an operand, one innermost row at a time
+// -------------------------------
 
 struct PatternWalk {
   AffinePattern pattern;
@@ -27,7 +29,8 @@ PatternWalk walk_of(const Operand& operand, const AffinePattern& pattern) {
   w.rank = operand.rank;
   w.size = operand.size;
   w.step[0] = pattern.partition_step;
-  for (int a = 1; a < operand.rank; ++a) w.step[static_cast<size_t>(a)] = pattern.step[static_cast<size_t>(a - 1)];
+  for (int a = 1; a < operand.rank; ++a)
+    w.step[static_cast<size_t>(a)] = pattern.step[static_cast<size_t>(a - 1)];
   return w;
 }
 
@@ -37,7 +40,8 @@ void for_each_pattern_row(const PatternWalk& w, const F& f) {
   std::array<int64_t, axes_max> index{};
   for (;;) {
     int64_t value = w.pattern.base;
-    for (int a = 0; a < w.rank - 1; ++a) value += index[static_cast<size_t>(a)] * w.step[static_cast<size_t>(a)];
+    for (int a = 0; a < w.rank - 1; ++a)
+      value += index[static_cast<size_t>(a)] * w.step[static_cast<size_t>(a)];
     f(value, index);
     int a = w.rank - 2;
     for (; a >= 0; --a) {
@@ -49,7 +53,8 @@ void for_each_pattern_row(const PatternWalk& w, const F& f) {
 }
 
 std::byte* row_at(std::byte* begin, const Operand& o, const std::array<int64_t, axes_max>& index) {
-  for (int a = 0; a < o.rank - 1; ++a) begin += index[static_cast<size_t>(a)] * o.stride[static_cast<size_t>(a)];
+  for (int a = 0; a < o.rank - 1; ++a)
+    begin += index[static_cast<size_t>(a)] * o.stride[static_cast<size_t>(a)];
   return begin;
 }
 int64_t row_stride(const Operand& o) { return o.stride[static_cast<size_t>(o.rank - 1)]; }
@@ -72,7 +77,8 @@ Fault run_iota(const void* arguments, const Context& context) {
     std::byte* row = row_at(out, job.out, index);
     for (int64_t done = 0; done < job.walk.row(); done += static_cast<int64_t>(row_max)) {
       const int64_t n = std::min(job.walk.row() - done, static_cast<int64_t>(row_max));
-      for (int64_t i = 0; i < n; ++i) registers[i] = static_cast<int32_t>(value + (done + i) * job.walk.row_step());
+      for (int64_t i = 0; i < n; ++i)
+        registers[i] = static_cast<int32_t>(value + (done + i) * job.walk.row_step());
       job.store(row + done * row_stride(job.out), row_stride(job.out), registers, static_cast<size_t>(n));
     }
   });
@@ -142,7 +148,8 @@ Fault run_affine_select(const void* arguments, const Context& context) {
   return Fault::ok;
 }
 
-// ---- Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3") ----------------------------------------
+// ---- Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3")
+// ----------------------------------------
 
 std::array<uint32_t, 4> philox(uint64_t counter, uint32_t key0, uint32_t key1) {
   std::array<uint32_t, 4> c = {static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32), 0, 0};
@@ -160,7 +167,8 @@ Fault run_random(const void* arguments, const Context& context) {
   std::byte* const out = job.out.place.in(context);
   std::array<uint32_t, 4> state;
   const std::byte* from = job.in.place.in(context);
-  for (size_t i = 0; i < 4; ++i) std::memcpy(&state[i], from + static_cast<int64_t>(i) * row_stride(job.in), 4);
+  for (size_t i = 0; i < 4; ++i)
+    std::memcpy(&state[i], from + static_cast<int64_t>(i) * row_stride(job.in), 4);
   const uint64_t counter = state[2] | uint64_t{state[3]} << 32;
   for_each_pattern_row(job.walk, [&](int64_t value, const auto& index) {
     std::byte* to = row_at(out, job.out, index);
@@ -175,7 +183,8 @@ Fault run_random(const void* arguments, const Context& context) {
   return Fault::ok;
 }
 
-// ---- across partitions ---------------------------------------------------------------------------------------------------
+// ---- across partitions
+// ---------------------------------------------------------------------------------------------------
 
 struct PartitionReduce {
   Map first, rest;  // out = in[0]; out = out (op) in[p], the input shifted by p rows
@@ -213,7 +222,8 @@ void bind_partition_reduce(Binder& binder, const Instruction& i) {
   binder.add(run_partition_reduce, job);
 }
 
-// ---- programs --------------------------------------------------------------------------------------------------------------
+// ---- programs
+// --------------------------------------------------------------------------------------------------------------
 
 struct ProgramCall {
   const GpSimdProgram* program = nullptr;
@@ -241,7 +251,8 @@ void bind_gpsimd(Binder& binder, const Instruction& i) {
   if (i.opcode == Opcode::gpsimd_program) {
     ProgramCall call;
     call.program = &stream.programs[i.extra];
-    for (const View& v : stream.views_of(i)) (is_written(v.role) ? call.out : call.in).push_back(binder.operand(v));
+    for (const View& v : stream.views_of(i))
+      (is_written(v.role) ? call.out : call.in).push_back(binder.operand(v));
     return binder.add(run_program, std::move(call));
   }
   Pattern job;
@@ -254,7 +265,8 @@ void bind_gpsimd(Binder& binder, const Instruction& i) {
   job.in = binder.operand(i, Role::in0);
   if (i.opcode == Opcode::random_bits) return binder.add(run_random, job);
   job.compare = i.op0, job.fill = i.imm2;
-  if (job.in.dtype != DType::float32 || job.out.dtype != DType::float32 || !row_dense(job.in) || !row_dense(job.out)) {
+  if (job.in.dtype != DType::float32 || job.out.dtype != DType::float32 || !row_dense(job.in) ||
+      !row_dense(job.out)) {
     job.load = row_loader(job.in.dtype, row_dense(job.in), Arithmetic::float32);
     job.store = row_storer(job.out.dtype, row_dense(job.out), Arithmetic::float32);
   }

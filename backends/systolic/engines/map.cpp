@@ -8,10 +8,10 @@ namespace {
 
 constexpr size_t register_bytes = row_max * sizeof(float);
 
-// One chunk of a row: brings operands into registers, runs the stages, stores the result. Returns the registers of the
-// result, for a reduction.
-const void* run_chunk(const Map& map, const std::array<std::byte*, nest_operands_max>& row, size_t done, size_t n,
-                      std::byte* scratch, Fault& fault) {
+// One chunk of a row: brings operands into registers, runs the stages, stores the result. Returns the
+// registers of the result, for a reduction.
+const void* run_chunk(const Map& map, const std::array<std::byte*, nest_operands_max>& row, size_t done,
+                      size_t n, std::byte* scratch, Fault& fault) {
   std::array<void*, register_count> registers;
   for (int o = 0; o < map.nest.operands; ++o) {
     const auto i = static_cast<size_t>(o);
@@ -27,11 +27,13 @@ const void* run_chunk(const Map& map, const std::array<std::byte*, nest_operands
     registers[register_immediate0 + i] = const_cast<float*>(&map.immediate[i]);  // stages never write them
   for (int s = 0; s < map.stages; ++s) {
     const Stage& stage = map.stage[static_cast<size_t>(s)];
-    const Fault f = stage.kernel(registers[stage.out], registers[stage.a], registers[stage.b], registers[stage.c], n);
+    const Fault f =
+        stage.kernel(registers[stage.out], registers[stage.a], registers[stage.b], registers[stage.c], n);
     fault = std::max(fault, f);
   }
   if (map.store != nullptr)
-    map.store(row[0] + static_cast<int64_t>(done) * map.nest.stride[0][0], map.nest.stride[0][0], registers[0], n);
+    map.store(row[0] + static_cast<int64_t>(done) * map.nest.stride[0][0], map.nest.stride[0][0],
+              registers[0], n);
   return registers[0];
 }
 

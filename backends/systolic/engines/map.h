@@ -1,4 +1,5 @@
-// Element-wise instructions: a few row kernels in sequence over a loop nest, with an optional reduction of the result.
+// Element-wise instructions: a few row kernels in sequence over a loop nest, with an optional reduction of
+// the result.
 #pragma once
 
 #include <array>
@@ -9,7 +10,8 @@
 
 namespace heddle::systolic {
 
-// Where a stage finds or leaves a row: operands 0 to 5 of the nest (0 is the result), two temporaries, immediates.
+// Where a stage finds or leaves a row: operands 0 to 5 of the nest (0 is the result), two temporaries,
+// immediates.
 using Register = uint8_t;
 inline constexpr Register register_out = 0;
 inline constexpr Register register_temp0 = 6, register_temp1 = 7;
@@ -27,10 +29,10 @@ struct Stage {
 struct Map {
   Nest nest;
   std::array<Place, nest_operands_max> place{};
-  std::array<RowLoader, nest_operands_max> load{};   // null: rows are used where they lie
-  std::array<bool, nest_operands_max> scalar{};      // one element for the whole row
-  std::array<float, immediates_max> immediate{};     // bits of a register
-  RowStorer store = nullptr;                         // null: computed where it lies
+  std::array<RowLoader, nest_operands_max> load{};  // null: rows are used where they lie
+  std::array<bool, nest_operands_max> scalar{};     // one element for the whole row
+  std::array<float, immediates_max> immediate{};    // bits of a register
+  RowStorer store = nullptr;                        // null: computed where it lies
   bool reads_out = false;
   std::array<Stage, stages_max> stage{};
   int stages = 0;
@@ -51,12 +53,12 @@ class MapBuilder {
  public:
   MapBuilder(const Operand& out, Arithmetic arithmetic);
 
-  Register read(const Operand& operand);         // [P, free...], as many elements as the result
+  Register read(const Operand& operand);  // [P, free...], as many elements as the result
   Register read(const Operand& operand, Arithmetic registers);  // in registers of another kind: predicates
-  Register read_scalar(const Operand& operand);  // [P, 1]
-  Register number(float bits);                   // an immediate
+  Register read_scalar(const Operand& operand);                 // [P, 1]
+  Register number(float bits);                                  // an immediate
   void read_out() { reads_out_ = true; }
-  void reduce(AluOp op, const Operand& into);    // into [P, 1]
+  void reduce(AluOp op, const Operand& into);  // into [P, 1]
 
   // Stages; `out` is register_out or a temporary.
   void binary(Register out, AluOp op, Register a, Register b);

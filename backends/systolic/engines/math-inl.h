@@ -1,6 +1,7 @@
-// Elementary functions on float32 vectors, to about 2 units in the last place. Included once per instruction set.
-// Methods: Cody-Waite argument reduction and minimax polynomials of the classic single-precision libraries
-// (S. Moshier's Cephes; N. Juffa's erf). Special values as in C: exp(-inf) = 0, log(0) = -inf, NaN in, NaN out.
+// Elementary functions on float32 vectors, to about 2 units in the last place. Included once per instruction
+// set. Methods: Cody-Waite argument reduction and minimax polynomials of the classic single-precision
+// libraries (S. Moshier's Cephes; N. Juffa's erf). Special values as in C: exp(-inf) = 0, log(0) = -inf, NaN
+// in, NaN out.
 #if defined(HEDDLE_SYSTOLIC_MATH_INL_H) == defined(HWY_TARGET_TOGGLE)
 #ifdef HEDDLE_SYSTOLIC_MATH_INL_H
 #undef HEDDLE_SYSTOLIC_MATH_INL_H
@@ -42,8 +43,8 @@ HWY_INLINE V exp(V x) {
   const V n = hn::Round(hn::Mul(clamped, constant(1.44269504088896341f)));
   V r = fma(n, constant(-0.693359375f), clamped);
   r = fma(n, constant(2.12194440e-4f), r);
-  const V p = polynomial(r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f, 1.6666665459e-1f,
-                         5.0000001201e-1f);
+  const V p = polynomial(r, 1.9875691500e-4f, 1.3981999507e-3f, 8.3334519073e-3f, 4.1665795894e-2f,
+                         1.6666665459e-1f, 5.0000001201e-1f);
   const V e = hn::Add(fma(hn::Mul(r, r), p, r), constant(1.0f));
   // Two factors, so that results below 2^-126 are reached through denormals.
   const VI whole = hn::ConvertTo(DI(), n);
@@ -64,8 +65,9 @@ HWY_INLINE V log(V x) {
   const V fe = hn::Sub(hn::ConvertTo(D(), e), hn::IfThenElseZero(denormal, constant(25.0f)));
   const V f = hn::Sub(m, constant(1.0f));
   const V z = hn::Mul(f, f);
-  V p = polynomial(f, 7.0376836292e-2f, -1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f, 1.4249322787e-1f,
-                   -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f);
+  V p =
+      polynomial(f, 7.0376836292e-2f, -1.1514610310e-1f, 1.1676998740e-1f, -1.2420140846e-1f,
+                 1.4249322787e-1f, -1.6668057665e-1f, 2.0000714765e-1f, -2.4999993993e-1f, 3.3333331174e-1f);
   V y = hn::Mul(hn::Mul(p, f), z);
   y = fma(fe, constant(-2.12194440e-4f), y);
   y = fma(z, constant(-0.5f), y);
@@ -99,7 +101,8 @@ HWY_INLINE V tanh(V x) {
   const V near = fma(hn::Mul(p, z), x, x);
   const V e = exp(hn::Add(a, a));
   const V far = hn::Sub(constant(1.0f), hn::Div(constant(2.0f), hn::Add(e, constant(1.0f))));
-  return hn::IfThenElse(hn::Lt(a, constant(0.625f)), near, hn::IfThenElse(hn::IsNaN(x), x, hn::CopySign(far, x)));
+  return hn::IfThenElse(hn::Lt(a, constant(0.625f)), near,
+                        hn::IfThenElse(hn::IsNaN(x), x, hn::CopySign(far, x)));
 }
 
 HWY_INLINE V erf(V x) {
@@ -114,8 +117,8 @@ HWY_INLINE V erf(V x) {
   far = fma(far, t, hn::Neg(t));
   far = hn::CopySign(hn::Sub(constant(1.0f), exp(far)), x);
   far = hn::IfThenElse(hn::Gt(t, constant(4.0f)), hn::CopySign(constant(1.0f), x), far);
-  const V near = fma(polynomial(s, -5.96761703e-4f, 4.99119423e-3f, -2.67681349e-2f, 1.12819925e-1f, -3.76125336e-1f,
-                                1.28379166e-1f),
+  const V near = fma(polynomial(s, -5.96761703e-4f, 4.99119423e-3f, -2.67681349e-2f, 1.12819925e-1f,
+                                -3.76125336e-1f, 1.28379166e-1f),
                      x, x);
   return hn::IfThenElse(hn::IsNaN(x), x, hn::IfThenElse(hn::Gt(t, constant(0.927734375f)), far, near));
 }
@@ -127,8 +130,8 @@ HWY_INLINE V sin(V x) {
   r = fma(n, constant(-9.67502593994140625e-4f), r);
   r = fma(n, constant(-1.509957990978376432e-7f), r);
   const V z = hn::Mul(r, r);
-  const V p = polynomial(z, 2.6083159809786593541503e-06f, -0.0001981069071916863322258f, 0.00833307858556509017944336f,
-                         -0.166666597127914428710938f);
+  const V p = polynomial(z, 2.6083159809786593541503e-06f, -0.0001981069071916863322258f,
+                         0.00833307858556509017944336f, -0.166666597127914428710938f);
   const V s = fma(hn::Mul(p, z), r, r);
   const VI odd = hn::ShiftLeft<31>(hn::ConvertTo(DI(), n));
   return hn::Xor(s, hn::BitCast(D(), odd));

@@ -28,12 +28,17 @@ void copy_elements(std::byte* to, int64_t to_stride, const std::byte* from, int6
   for (int64_t i = 0; i < n; ++i, to += to_stride, from += from_stride) std::memcpy(to, from, sizeof(T));
 }
 
-void copy_strided(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride, int64_t n, size_t width) {
+void copy_strided(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride, int64_t n,
+                  size_t width) {
   switch (width) {
-    case 1: return copy_elements<uint8_t>(to, to_stride, from, from_stride, n);
-    case 2: return copy_elements<uint16_t>(to, to_stride, from, from_stride, n);
-    case 4: return copy_elements<uint32_t>(to, to_stride, from, from_stride, n);
-    default: return copy_elements<uint64_t>(to, to_stride, from, from_stride, n);
+    case 1:
+      return copy_elements<uint8_t>(to, to_stride, from, from_stride, n);
+    case 2:
+      return copy_elements<uint16_t>(to, to_stride, from, from_stride, n);
+    case 4:
+      return copy_elements<uint32_t>(to, to_stride, from, from_stride, n);
+    default:
+      return copy_elements<uint64_t>(to, to_stride, from, from_stride, n);
   }
 }
 
@@ -66,8 +71,8 @@ std::optional<Move> make_move(const Operand& to, const Operand& from, bool accum
   const bool to_dense = move.nest.stride[0][0] == width, from_dense = move.nest.stride[1][0] == width;
   if ((to_dense && from_dense) || move.nest.row() == 1)
     move.kind = Move::Kind::rows;
-  else if (move.nest.rank > 1 && ((to_dense && move.nest.stride[1][1] == width) ||
-                                  (from_dense && move.nest.stride[0][1] == width)))
+  else if (move.nest.rank > 1 &&
+           ((to_dense && move.nest.stride[1][1] == width) || (from_dense && move.nest.stride[0][1] == width)))
     move.kind = Move::Kind::transpose;
   else
     move.kind = Move::Kind::elements;
@@ -112,8 +117,9 @@ Fault run_move(const Move& move, const Context& context, int64_t to_shift, int64
       break;
     }
     default:
-      for_each_row(nest, at,
-                   [&](const auto& row) { copy_strided(row[0], to_stride, row[1], from_stride, nest.row(), move.width); });
+      for_each_row(nest, at, [&](const auto& row) {
+        copy_strided(row[0], to_stride, row[1], from_stride, nest.row(), move.width);
+      });
   }
   return Fault::ok;
 }

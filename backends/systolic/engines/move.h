@@ -15,14 +15,14 @@ struct Move {
     elements,   // neither
     convert,    // through `map`
   } kind = Kind::rows;
-  Nest nest;    // operand 0 the destination, 1 the source
+  Nest nest;  // operand 0 the destination, 1 the source
   Place to, from;
   size_t width = 0;  // bytes of an element
   Map map;
 };
 
-// Elements correspond in row-major order; sizes need not be equal as long as one cut of dimensions serves both, else
-// nothing is returned. With `accumulate`, in float32: to += from.
+// Elements correspond in row-major order; sizes need not be equal as long as one cut of dimensions serves
+// both, else nothing is returned. With `accumulate`, in float32: to += from.
 std::optional<Move> make_move(const Operand& to, const Operand& from, bool accumulate);
 
 // The move with both sides shifted by bytes: for offsets that are known when it runs.
@@ -31,7 +31,7 @@ Fault run_move(const Move& move, const Context& context, int64_t to_shift, int64
 Fault run_move_step(const void* move, const Context& context);
 
 // to[c*to_stride + r*width] = from[r*from_stride + c*width] for r < rows, c < columns; width 1, 2, 4 or 8.
-void transpose_block(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride, int64_t rows,
-                     int64_t columns, size_t width);
+void transpose_block(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride,
+                     int64_t rows, int64_t columns, size_t width);
 
 }  // namespace heddle::systolic

@@ -8,8 +8,8 @@ namespace {
 // The free dimensions of one operand, consumed from the innermost.
 struct Cursor {
   const Operand* operand;
-  int next;              // dimension that is cut next
-  int64_t left = 1;      // of the dimension being cut
+  int next;          // dimension that is cut next
+  int64_t left = 1;  // of the dimension being cut
   int64_t stride = 0;
 
   void refill() {

@@ -28,11 +28,12 @@ struct Nest {
   }
 };
 
-// Operands have equal element counts, cut into dimensions that nest (2x3 with 6, not 2x3 with 3x2), or are scalars per
-// partition: `per_partition` says which; these have one element per index of dimension 0 of the others. The result is
-// merged into as few and as long dimensions as the strides allow. With keep_partition the outermost loop is the first
-// dimension of the operands. Returns false when the shapes do not nest.
-bool make_nest(std::span<const Operand> operands, std::span<const bool> per_partition, bool keep_partition, Nest& nest);
+// Operands have equal element counts, cut into dimensions that nest (2x3 with 6, not 2x3 with 3x2), or are
+// scalars per partition: `per_partition` says which; these have one element per index of dimension 0 of the
+// others. The result is merged into as few and as long dimensions as the strides allow. With keep_partition
+// the outermost loop is the first dimension of the operands. Returns false when the shapes do not nest.
+bool make_nest(std::span<const Operand> operands, std::span<const bool> per_partition, bool keep_partition,
+               Nest& nest);
 
 // Calls f(pointers) for every row; pointers is one per operand.
 template <class F>
@@ -47,14 +48,16 @@ void for_each_row(const Nest& nest, std::array<std::byte*, nest_operands_max> at
     std::array<std::byte*, nest_operands_max> row = at;
     for (int64_t i = 0; i < nest.size[1]; ++i) {
       f(row);
-      for (int o = 0; o < nest.operands; ++o) row[static_cast<size_t>(o)] += nest.stride[static_cast<size_t>(o)][1];
+      for (int o = 0; o < nest.operands; ++o)
+        row[static_cast<size_t>(o)] += nest.stride[static_cast<size_t>(o)][1];
     }
     int d = 2;
     for (; d < nest.rank; ++d) {
       const auto dim = static_cast<size_t>(d);
       ++index[dim];
       if (index[dim] < nest.size[dim]) {
-        for (int o = 0; o < nest.operands; ++o) at[static_cast<size_t>(o)] += nest.stride[static_cast<size_t>(o)][dim];
+        for (int o = 0; o < nest.operands; ++o)
+          at[static_cast<size_t>(o)] += nest.stride[static_cast<size_t>(o)][dim];
         break;
       }
       index[dim] = 0;

@@ -7,18 +7,20 @@
 namespace heddle::systolic {
 namespace {
 
-// Scratch of a product: packed stationary tiles of part of the K loop, one panel of the moving operand, a staging row,
-// a PSUM block when PSUM is not dense float32.
+// Scratch of a product: packed stationary tiles of part of the K loop, one panel of the moving operand, a
+// staging row, a PSUM block when PSUM is not dense float32.
 constexpr size_t stationary_floats = 128 * 128;
 constexpr size_t panel_floats = 128 * packed_columns;
 constexpr size_t tiles_at_once = 8;
 constexpr size_t staging_floats = 8192;
 constexpr size_t psum_floats = 128 * 4096;
-static_assert((tiles_at_once * stationary_floats + panel_floats + staging_floats + psum_floats) * sizeof(float) <=
+static_assert((tiles_at_once * stationary_floats + panel_floats + staging_floats + psum_floats) *
+                  sizeof(float) <=
               scratch_bytes);
 
 // Columns [begin, begin + count) of one row as dense floats: in place where they lie so, else in `staging`.
-const float* row_of(const MatrixOperand& matrix, const std::byte* row, int64_t begin, int64_t count, float* staging) {
+const float* row_of(const MatrixOperand& matrix, const std::byte* row, int64_t begin, int64_t count,
+                    float* staging) {
   const Nest& walk = matrix.columns;
   if (matrix.load == nullptr) return static_cast<const float*>(static_cast<const void*>(row)) + begin;
   if (walk.rank == 1) {
@@ -47,7 +49,8 @@ void pack_stationary(const ProductTile& tile, int m, const Context& context, flo
     const float* from = row_of(tile.stationary, row, 0, m, staging);
     int i = 0;
     for (; i + packed_rows <= m; i += packed_rows)
-      std::memcpy(packed + static_cast<int64_t>(i) * k + r * packed_rows, from + i, packed_rows * sizeof(float));
+      std::memcpy(packed + static_cast<int64_t>(i) * k + r * packed_rows, from + i,
+                  packed_rows * sizeof(float));
     if (i < m)
       std::memcpy(packed + static_cast<int64_t>(i) * k + r * (m - i), from + i,
                   static_cast<size_t>(m - i) * sizeof(float));
@@ -55,7 +58,8 @@ void pack_stationary(const ProductTile& tile, int m, const Context& context, flo
 }
 
 // Columns [begin, begin + count) to [k][count rounded up to 16], zeros behind.
-void pack_moving(const ProductTile& tile, int begin, int count, const Context& context, float* packed, float* staging) {
+void pack_moving(const ProductTile& tile, int begin, int count, const Context& context, float* packed,
+                 float* staging) {
   const std::byte* row = tile.moving.place.in(context);
   const int padded = (count + 15) / 16 * 16;
   for (int r = 0; r < tile.rows; ++r, row += tile.moving.row_stride, packed += padded) {
@@ -115,13 +119,15 @@ Fault run_product(const void* arguments, const Context& context) {
     }
   };
   if (!direct && !product.overwrite)
-    each_run([&](std::byte* at, int64_t stride, float* row, size_t n) { product.load_psum(row, at, stride, n); });
+    each_run(
+        [&](std::byte* at, int64_t stride, float* row, size_t n) { product.load_psum(row, at, stride, n); });
 
   bool overwrite = product.overwrite;
   for (size_t first = 0; first < product.tile.size(); first += tiles_at_once) {
     const size_t count = std::min(tiles_at_once, product.tile.size() - first);
     for (size_t t = 0; t < count; ++t)
-      pack_stationary(product.tile[first + t], product.m, context, stationary + t * stationary_floats, staging);
+      pack_stationary(product.tile[first + t], product.m, context, stationary + t * stationary_floats,
+                      staging);
     for (int j = 0; j < product.n; j += packed_columns) {
       const int columns = std::min(packed_columns, product.n - j);
       for (size_t t = 0; t < count; ++t) {
@@ -134,7 +140,8 @@ Fault run_product(const void* arguments, const Context& context) {
     overwrite = false;
   }
   if (!direct)
-    each_run([&](std::byte* at, int64_t stride, float* row, size_t n) { product.store_psum(at, stride, row, n); });
+    each_run(
+        [&](std::byte* at, int64_t stride, float* row, size_t n) { product.store_psum(at, stride, row, n); });
   return Fault::ok;
 }
 

@@ -31,8 +31,8 @@ HWY_INLINE V multiply_add(V a, V b, V c) {
 
 // rows x (vectors * lanes) accumulators over k; b advances b_stride floats per k.
 template <int rows, int vectors>
-HWY_INLINE void block(float* c, int64_t c_stride, const float* a, int a_rows, const float* b, int b_stride, int k,
-                      int columns, bool overwrite) {
+HWY_INLINE void block(float* c, int64_t c_stride, const float* a, int a_rows, const float* b, int b_stride,
+                      int k, int columns, bool overwrite) {
   const D d;
   const int lanes = static_cast<int>(hn::Lanes(d));
   V acc[rows][vectors];
@@ -60,7 +60,8 @@ HWY_INLINE void block(float* c, int64_t c_stride, const float* a, int a_rows, co
       } else if (left > 0) {
         HWY_ALIGN float tail[16];
         hn::Store(acc[i][j], d, tail);
-        for (int l = 0; l < left; ++l) row[j * lanes + l] = overwrite ? tail[l] : row[j * lanes + l] + tail[l];
+        for (int l = 0; l < left; ++l)
+          row[j * lanes + l] = overwrite ? tail[l] : row[j * lanes + l] + tail[l];
       }
     }
   }
@@ -74,14 +75,14 @@ constexpr int vectors_max = 2, rows_max = 4;
 #endif
 
 template <int rows>
-HWY_INLINE void row_block(float* c, int64_t c_stride, const float* a, int a_rows, const float* b, int b_stride, int k,
-                          int n, bool overwrite) {
+HWY_INLINE void row_block(float* c, int64_t c_stride, const float* a, int a_rows, const float* b,
+                          int b_stride, int k, int n, bool overwrite) {
   const D d;
   const int lanes = static_cast<int>(hn::Lanes(d));
   int j = 0;
   for (; n - j > (vectors_max - 1) * lanes; j += vectors_max * lanes)
-    block<rows, vectors_max>(c + j, c_stride, a, a_rows, b + j, b_stride, k, std::min(n - j, vectors_max * lanes),
-                             overwrite);
+    block<rows, vectors_max>(c + j, c_stride, a, a_rows, b + j, b_stride, k,
+                             std::min(n - j, vectors_max * lanes), overwrite);
   if constexpr (vectors_max > 2)
     if (n - j > lanes) {
       block<rows, 2>(c + j, c_stride, a, a_rows, b + j, b_stride, k, n - j, overwrite);
@@ -90,7 +91,8 @@ HWY_INLINE void row_block(float* c, int64_t c_stride, const float* a, int a_rows
   if (n - j > 0) block<rows, 1>(c + j, c_stride, a, a_rows, b + j, b_stride, k, n - j, overwrite);
 }
 
-void product(float* c, int64_t c_stride, const float* a, const float* b, int k, int m, int n, bool overwrite) {
+void product(float* c, int64_t c_stride, const float* a, const float* b, int k, int m, int n,
+             bool overwrite) {
   const int b_stride = (n + 15) / 16 * 16;
   for (int i0 = 0; i0 < m; i0 += packed_rows) {
     const int in_block = std::min(packed_rows, m - i0);

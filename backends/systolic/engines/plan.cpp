@@ -32,7 +32,8 @@ void Plan::run(std::byte* const* base, std::byte* scratch) const {
   }
 }
 
-Binder::Binder(Plan& plan, std::span<const uint32_t> order) : plan_(plan), order_(order.begin(), order.end()) {
+Binder::Binder(Plan& plan, std::span<const uint32_t> order)
+    : plan_(plan), order_(order.begin(), order.end()) {
   if (order_.empty()) {
     order_.resize(stream().instructions.size());
     std::iota(order_.begin(), order_.end(), 0u);
@@ -103,7 +104,8 @@ void Binder::find_views() {
       ++u.writes;
       if (i.opcode == Opcode::dma_load) u.load = order_[position], u.loaded = position;
     }
-    const uint32_t target = i.opcode == Opcode::dma_store || i.opcode == Opcode::dma_scatter ? i.region : i.region_out;
+    const uint32_t target =
+        i.opcode == Opcode::dma_store || i.opcode == Opcode::dma_scatter ? i.region : i.region_out;
     if (target == none) continue;
     const Region& r = s.regions[target];
     const Value& value = s.values[r.value];
@@ -118,7 +120,8 @@ void Binder::find_views() {
     const Region& r = s.regions[i.region];
     const View& v = *s.view_of(i, Role::out);
     const TileInfo& info = s.tiles[t];
-    if (r.dtype != info.dtype || v.dtype != info.dtype || i.transposed || r.dynamic || i.op0 != AluOp::bypass) continue;
+    if (r.dtype != info.dtype || v.dtype != info.dtype || i.transposed || r.dynamic || i.op0 != AluOp::bypass)
+      continue;
     if (v.partitions != info.partitions || v.offset != 0 || r.size[0] != info.partitions) continue;
     const auto width = static_cast<int64_t>(size_of(info.dtype));
     if (v.free_elements() * width != info.bytes) continue;
@@ -152,11 +155,13 @@ Operand Binder::operand(const View& view) const {
   const TilePlace& tile = tile_[view.tile];
   const auto width = static_cast<int64_t>(size_of(view.dtype));
   Operand o;
-  o.place = {tile.place.base, tile.place.offset + view.partition_start * tile.row_stride + view.offset * width};
+  o.place = {tile.place.base,
+             tile.place.offset + view.partition_start * tile.row_stride + view.offset * width};
   o.dtype = view.dtype;
   o.rank = view.rank + 1;
   o.size[0] = view.partitions, o.stride[0] = tile.row_stride;
-  for (size_t a = 0; a < view.rank; ++a) o.size[a + 1] = view.size[a], o.stride[a + 1] = view.stride[a] * width;
+  for (size_t a = 0; a < view.rank; ++a)
+    o.size[a + 1] = view.size[a], o.stride[a + 1] = view.stride[a] * width;
   return o;
 }
 
@@ -232,11 +237,19 @@ void Binder::bind(uint32_t index) {
   if (i.opcode == Opcode::matmul) return bind_matmul(index);
   flush_product();
   switch (i.opcode) {
-    case Opcode::transpose: return bind_transpose(*this, i);
-    case Opcode::activation: case Opcode::activation_reduce: return bind_activation(*this, i);
-    case Opcode::iota: case Opcode::affine_select: case Opcode::partition_reduce: case Opcode::random_bits:
-    case Opcode::gpsimd_program: return bind_gpsimd(*this, i);
-    default: return is_dma(i.opcode) ? bind_dma(*this, i) : bind_vector(*this, i);
+    case Opcode::transpose:
+      return bind_transpose(*this, i);
+    case Opcode::activation:
+    case Opcode::activation_reduce:
+      return bind_activation(*this, i);
+    case Opcode::iota:
+    case Opcode::affine_select:
+    case Opcode::partition_reduce:
+    case Opcode::random_bits:
+    case Opcode::gpsimd_program:
+      return bind_gpsimd(*this, i);
+    default:
+      return is_dma(i.opcode) ? bind_dma(*this, i) : bind_vector(*this, i);
   }
 }
 

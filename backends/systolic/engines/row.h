@@ -1,7 +1,8 @@
 // Kernels on one row of at most row_max elements, compiled for several instruction sets and chosen once.
 //
-// A row holds 32-bit "registers": float32, or int32/uint32 for the integer arithmetic of GpSimd. Loaders bring
-// elements of any dtype and stride into registers, storers write them back, as the `convert` op converts.
+// A row holds 32-bit "registers": float32, or int32/uint32 for the integer arithmetic of GpSimd. Loaders
+// bring elements of any dtype and stride into registers, storers write them back, as the `convert` op
+// converts.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +15,8 @@ namespace heddle::systolic {
 
 inline constexpr size_t row_max = 1024;
 
-// out[i] = f(a[i], b[i], c[i]); operands a kernel does not have are ignored. out may be a, b or c. Returns a fault when
-// an argument lies outside a checked range.
+// out[i] = f(a[i], b[i], c[i]); operands a kernel does not have are ignored. out may be a, b or c. Returns a
+// fault when an argument lies outside a checked range.
 using RowKernel = Fault (*)(void* out, const void* a, const void* b, const void* c, size_t n);
 
 // Which operands of a binary operator are one element for the whole row.
@@ -37,9 +38,9 @@ RowStorer row_storer(DType dtype, bool dense, Arithmetic arithmetic);
 // Whether elements of the dtype are registers as they lie in memory.
 bool is_register(DType dtype, Arithmetic arithmetic);
 
-// A reduction keeps 32 partial results: element i of the row goes to partial i % 32. Rows of one reduction follow each
-// other at multiples of 32 elements, except the last. `finish` combines them in a fixed tree: the result does not
-// depend on the instruction set.
+// A reduction keeps 32 partial results: element i of the row goes to partial i % 32. Rows of one reduction
+// follow each other at multiples of 32 elements, except the last. `finish` combines them in a fixed tree: the
+// result does not depend on the instruction set.
 inline constexpr size_t partial_count = 32;
 struct Reduction {
   float identity;

@@ -20,23 +20,59 @@ using M = hn::Mask<D>;
 inline V one_if(M m) { return hn::IfThenElseZero(m, hn::Set(D(), 1.0f)); }
 inline M nonzero(V a) { return hn::Not(hn::Eq(a, hn::Zero(D()))); }
 
-struct Bypass { V operator()(V a, V) const { return a; } };
-struct Add { V operator()(V a, V b) const { return hn::Add(a, b); } };
-struct Subtract { V operator()(V a, V b) const { return hn::Sub(a, b); } };
-struct Multiply { V operator()(V a, V b) const { return hn::Mul(a, b); } };
-struct Divide { V operator()(V a, V b) const { return hn::Div(a, b); } };
+struct Bypass {
+  V operator()(V a, V) const { return a; }
+};
+struct Add {
+  V operator()(V a, V b) const { return hn::Add(a, b); }
+};
+struct Subtract {
+  V operator()(V a, V b) const { return hn::Sub(a, b); }
+};
+struct Multiply {
+  V operator()(V a, V b) const { return hn::Mul(a, b); }
+};
+struct Divide {
+  V operator()(V a, V b) const { return hn::Div(a, b); }
+};
 // x86 minimum and maximum give the second operand when one is NaN; the first is looked at as well.
-struct Maximum { V operator()(V a, V b) const { return hn::IfThenElse(hn::IsNaN(a), a, hn::IfThenElse(hn::IsNaN(b), b, hn::Max(a, b))); } };
-struct Minimum { V operator()(V a, V b) const { return hn::IfThenElse(hn::IsNaN(a), a, hn::IfThenElse(hn::IsNaN(b), b, hn::Min(a, b))); } };
-struct Equal { V operator()(V a, V b) const { return one_if(hn::Eq(a, b)); } };
-struct NotEqual { V operator()(V a, V b) const { return one_if(hn::Not(hn::Eq(a, b))); } };
-struct Greater { V operator()(V a, V b) const { return one_if(hn::Gt(a, b)); } };
-struct GreaterEqual { V operator()(V a, V b) const { return one_if(hn::Ge(a, b)); } };
-struct Less { V operator()(V a, V b) const { return one_if(hn::Lt(a, b)); } };
-struct LessEqual { V operator()(V a, V b) const { return one_if(hn::Le(a, b)); } };
-struct LogicalAnd { V operator()(V a, V b) const { return one_if(hn::And(nonzero(a), nonzero(b))); } };
-struct LogicalOr { V operator()(V a, V b) const { return one_if(hn::Or(nonzero(a), nonzero(b))); } };
-struct LogicalXor { V operator()(V a, V b) const { return one_if(hn::Xor(nonzero(a), nonzero(b))); } };
+struct Maximum {
+  V operator()(V a, V b) const {
+    return hn::IfThenElse(hn::IsNaN(a), a, hn::IfThenElse(hn::IsNaN(b), b, hn::Max(a, b)));
+  }
+};
+struct Minimum {
+  V operator()(V a, V b) const {
+    return hn::IfThenElse(hn::IsNaN(a), a, hn::IfThenElse(hn::IsNaN(b), b, hn::Min(a, b)));
+  }
+};
+struct Equal {
+  V operator()(V a, V b) const { return one_if(hn::Eq(a, b)); }
+};
+struct NotEqual {
+  V operator()(V a, V b) const { return one_if(hn::Not(hn::Eq(a, b))); }
+};
+struct Greater {
+  V operator()(V a, V b) const { return one_if(hn::Gt(a, b)); }
+};
+struct GreaterEqual {
+  V operator()(V a, V b) const { return one_if(hn::Ge(a, b)); }
+};
+struct Less {
+  V operator()(V a, V b) const { return one_if(hn::Lt(a, b)); }
+};
+struct LessEqual {
+  V operator()(V a, V b) const { return one_if(hn::Le(a, b)); }
+};
+struct LogicalAnd {
+  V operator()(V a, V b) const { return one_if(hn::And(nonzero(a), nonzero(b))); }
+};
+struct LogicalOr {
+  V operator()(V a, V b) const { return one_if(hn::Or(nonzero(a), nonzero(b))); }
+};
+struct LogicalXor {
+  V operator()(V a, V b) const { return one_if(hn::Xor(nonzero(a), nonzero(b))); }
+};
 
 // f over whole vectors, then over a padded copy of the tail.
 template <class F>
@@ -76,7 +112,8 @@ Fault scale_bias(void* out, const void* a, const void* b, const void* c, size_t 
   const D d;
   const V scale = hn::Set(d, *static_cast<const float*>(b)), bias = hn::Set(d, *static_cast<const float*>(c));
   const auto* x = static_cast<const float*>(a);
-  each_vector(static_cast<float*>(out), x, x, n, [&](V v, V) HWY_ATTR { return hn::Add(hn::Mul(v, scale), bias); });
+  each_vector(static_cast<float*>(out), x, x, n,
+              [&](V v, V) HWY_ATTR { return hn::Add(hn::Mul(v, scale), bias); });
   return Fault::ok;
 }
 
@@ -101,38 +138,59 @@ Fault select(void* out, const void* a, const void* b, const void* c, size_t n) {
 template <class Op>
 RowKernel form_of(Form form) {
   switch (form) {
-    case Form::vector_vector: return binary<Op, Form::vector_vector>;
-    case Form::vector_scalar: return binary<Op, Form::vector_scalar>;
-    default: return binary<Op, Form::scalar_vector>;
+    case Form::vector_vector:
+      return binary<Op, Form::vector_vector>;
+    case Form::vector_scalar:
+      return binary<Op, Form::vector_scalar>;
+    default:
+      return binary<Op, Form::scalar_vector>;
   }
 }
 
 RowKernel float_binary(AluOp op, Form form) {
   switch (op) {
-    case AluOp::bypass: return form_of<Bypass>(form);
-    case AluOp::add: return form_of<Add>(form);
-    case AluOp::subtract: return form_of<Subtract>(form);
-    case AluOp::multiply: return form_of<Multiply>(form);
-    case AluOp::divide: return form_of<Divide>(form);
-    case AluOp::maximum: return form_of<Maximum>(form);
-    case AluOp::minimum: return form_of<Minimum>(form);
-    case AluOp::equal: return form_of<Equal>(form);
-    case AluOp::not_equal: return form_of<NotEqual>(form);
-    case AluOp::greater: return form_of<Greater>(form);
-    case AluOp::greater_equal: return form_of<GreaterEqual>(form);
-    case AluOp::less: return form_of<Less>(form);
-    case AluOp::less_equal: return form_of<LessEqual>(form);
-    case AluOp::logical_and: return form_of<LogicalAnd>(form);
-    case AluOp::logical_or: return form_of<LogicalOr>(form);
-    case AluOp::logical_xor: return form_of<LogicalXor>(form);
-    default: return nullptr;  // power and mod have no vector form; bitwise operators are integer
+    case AluOp::bypass:
+      return form_of<Bypass>(form);
+    case AluOp::add:
+      return form_of<Add>(form);
+    case AluOp::subtract:
+      return form_of<Subtract>(form);
+    case AluOp::multiply:
+      return form_of<Multiply>(form);
+    case AluOp::divide:
+      return form_of<Divide>(form);
+    case AluOp::maximum:
+      return form_of<Maximum>(form);
+    case AluOp::minimum:
+      return form_of<Minimum>(form);
+    case AluOp::equal:
+      return form_of<Equal>(form);
+    case AluOp::not_equal:
+      return form_of<NotEqual>(form);
+    case AluOp::greater:
+      return form_of<Greater>(form);
+    case AluOp::greater_equal:
+      return form_of<GreaterEqual>(form);
+    case AluOp::less:
+      return form_of<Less>(form);
+    case AluOp::less_equal:
+      return form_of<LessEqual>(form);
+    case AluOp::logical_and:
+      return form_of<LogicalAnd>(form);
+    case AluOp::logical_or:
+      return form_of<LogicalOr>(form);
+    case AluOp::logical_xor:
+      return form_of<LogicalXor>(form);
+    default:
+      return nullptr;  // power and mod have no vector form; bitwise operators are integer
   }
 }
 
 RowKernel float_scale_bias() { return scale_bias; }
 RowKernel float_select(bool scalar) { return scalar ? select<true> : select<false>; }
 
-// ---- reductions: 32 partial results, in whole vectors --------------------------------------------------------------
+// ---- reductions: 32 partial results, in whole vectors
+// --------------------------------------------------------------
 
 template <class Op>
 void reduce_row(float* partial, const float* a, size_t n) {
@@ -168,10 +226,14 @@ void reduce_row(float* partial, const float* a, size_t n) {
 
 Reduction float_reduction(AluOp op) {
   switch (op) {
-    case AluOp::add: return {0.0f, reduce_row<Add>, nullptr};
-    case AluOp::multiply: return {1.0f, reduce_row<Multiply>, nullptr};
-    case AluOp::maximum: return {-INFINITY, reduce_row<Maximum>, nullptr};
-    default: return {INFINITY, reduce_row<Minimum>, nullptr};
+    case AluOp::add:
+      return {0.0f, reduce_row<Add>, nullptr};
+    case AluOp::multiply:
+      return {1.0f, reduce_row<Multiply>, nullptr};
+    case AluOp::maximum:
+      return {-INFINITY, reduce_row<Maximum>, nullptr};
+    default:
+      return {INFINITY, reduce_row<Minimum>, nullptr};
   }
 }
 
@@ -208,9 +270,12 @@ Fault scalar_loop(void* out, const void* a, const void* b, const void*, size_t n
 template <float (*f)(float, float)>
 RowKernel scalar_form(Form form) {
   switch (form) {
-    case Form::vector_vector: return scalar_loop<f, Form::vector_vector>;
-    case Form::vector_scalar: return scalar_loop<f, Form::vector_scalar>;
-    default: return scalar_loop<f, Form::scalar_vector>;
+    case Form::vector_vector:
+      return scalar_loop<f, Form::vector_vector>;
+    case Form::vector_scalar:
+      return scalar_loop<f, Form::vector_scalar>;
+    default:
+      return scalar_loop<f, Form::scalar_vector>;
   }
 }
 
@@ -233,7 +298,8 @@ float minimum(float a, float b) { return std::isnan(a) ? a : std::isnan(b) ? b :
 }  // namespace
 
 RowKernel binary_kernel(AluOp op, Form form, Arithmetic arithmetic) {
-  if (arithmetic != Arithmetic::float32) return integer_binary_kernel(op, form, arithmetic == Arithmetic::uint32);
+  if (arithmetic != Arithmetic::float32)
+    return integer_binary_kernel(op, form, arithmetic == Arithmetic::uint32);
   if (op == AluOp::power) return scalar_form<power>(form);
   if (op == AluOp::mod) return scalar_form<floored_mod>(form);
   return HWY_DYNAMIC_DISPATCH(float_binary)(op, form);
@@ -243,8 +309,10 @@ RowKernel select_kernel(bool c_is_scalar) { return HWY_DYNAMIC_DISPATCH(float_se
 
 Reduction reduction(AluOp op) {
   Reduction r = HWY_DYNAMIC_DISPATCH(float_reduction)(op);
-  r.finish = op == AluOp::add ? tree<add> : op == AluOp::multiply ? tree<multiply>
-             : op == AluOp::maximum ? tree<maximum> : tree<minimum>;
+  r.finish = op == AluOp::add        ? tree<add>
+             : op == AluOp::multiply ? tree<multiply>
+             : op == AluOp::maximum  ? tree<maximum>
+                                     : tree<minimum>;
   return r;
 }
 

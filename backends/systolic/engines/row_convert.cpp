@@ -68,13 +68,17 @@ using Stored = std::conditional_t<std::is_same_v<T, bool>, uint8_t, T>;
 
 template <class T, class R>
 R to_register(const Stored<T>& v) {
-  if constexpr (std::is_same_v<T, bool>) return v != 0 ? R{1} : R{0};
-  else return convert_element<R>(v);
+  if constexpr (std::is_same_v<T, bool>)
+    return v != 0 ? R{1} : R{0};
+  else
+    return convert_element<R>(v);
 }
 template <class T, class R>
 Stored<T> from_register(R v) {
-  if constexpr (std::is_same_v<T, bool>) return v != 0;
-  else return convert_element<T>(v);
+  if constexpr (std::is_same_v<T, bool>)
+    return v != 0;
+  else
+    return convert_element<T>(v);
 }
 
 template <class T, class R, bool dense>

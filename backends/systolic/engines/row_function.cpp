@@ -66,7 +66,8 @@ HWY_INLINE V apply(V x, V alpha) {
   if constexpr (f == Function::gelu_tanh) return hn::Mul(hn::Mul(half(), x), hn::Add(one(), gelu_tanh_of(x)));
   if constexpr (f == Function::gelu_tanh_dx) {
     const V t = gelu_tanh_of(x);
-    const V inner = fma(constant(3.0f * 0.044715f * sqrt_two_over_pi), hn::Mul(x, x), constant(sqrt_two_over_pi));
+    const V inner =
+        fma(constant(3.0f * 0.044715f * sqrt_two_over_pi), hn::Mul(x, x), constant(sqrt_two_over_pi));
     const V slope = hn::Mul(hn::Sub(one(), hn::Mul(t, t)), inner);
     return hn::Mul(half(), fma(x, slope, hn::Add(one(), t)));
   }
@@ -77,7 +78,8 @@ HWY_INLINE V apply(V x, V alpha) {
     return hn::Mul(s, fma(z, hn::Sub(one(), s), one()));
   }
   if constexpr (f == Function::erf) return erf(x);
-  if constexpr (f == Function::erf_dx) return hn::Mul(constant(two_over_sqrt_pi), exp(hn::Neg(hn::Mul(x, x))));
+  if constexpr (f == Function::erf_dx)
+    return hn::Mul(constant(two_over_sqrt_pi), exp(hn::Neg(hn::Mul(x, x))));
   if constexpr (f == Function::tanh_dx) {
     const V t = tanh(x);
     return hn::Sub(one(), hn::Mul(t, t));

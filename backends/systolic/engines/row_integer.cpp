@@ -1,5 +1,5 @@
-// 32-bit integer operators: GpSimd's native arithmetic, and the bitwise operators of the vector engine. They wrap;
-// division by zero gives 0, shifts by 32 or more shift everything out.
+// 32-bit integer operators: GpSimd's native arithmetic, and the bitwise operators of the vector engine. They
+// wrap; division by zero gives 0, shifts by 32 or more shift everything out.
 #include <algorithm>
 #include <cstdint>
 
@@ -16,11 +16,13 @@ T apply(T a, T b) {
   if constexpr (op == AluOp::add) return static_cast<T>(ua + ub);
   if constexpr (op == AluOp::subtract) return static_cast<T>(ua - ub);
   if constexpr (op == AluOp::multiply) return static_cast<T>(ua * ub);
-  if constexpr (op == AluOp::divide) return b == 0 ? T{0} : static_cast<T>(static_cast<int64_t>(a) / static_cast<int64_t>(b));
+  if constexpr (op == AluOp::divide)
+    return b == 0 ? T{0} : static_cast<T>(static_cast<int64_t>(a) / static_cast<int64_t>(b));
   if constexpr (op == AluOp::mod) {
     if (b == 0) return T{0};
     const int64_t m = static_cast<int64_t>(a) % static_cast<int64_t>(b);
-    return static_cast<T>(m != 0 && (m < 0) != (static_cast<int64_t>(b) < 0) ? m + static_cast<int64_t>(b) : m);
+    return static_cast<T>(m != 0 && (m < 0) != (static_cast<int64_t>(b) < 0) ? m + static_cast<int64_t>(b)
+                                                                             : m);
   }
   if constexpr (op == AluOp::maximum) return std::max(a, b);
   if constexpr (op == AluOp::minimum) return std::min(a, b);

@@ -1,4 +1,5 @@
-// A bound instruction: what the execution plan is made of. Everything that can be decided before a run has been.
+// A bound instruction: what the execution plan is made of. Everything that can be decided before a run has
+// been.
 #pragma once
 
 #include <array>
@@ -9,7 +10,8 @@
 
 namespace heddle::systolic {
 
-// What data can do wrong, found while an instruction computes; the plan turns it into an Error with the kernel line.
+// What data can do wrong, found while an instruction computes; the plan turns it into an Error with the
+// kernel line.
 enum class Fault : uint8_t {
   ok,
   function_range,  // an argument outside the table of a scalar-engine function

@@ -1,4 +1,5 @@
-// Transposing a block of elements in registers: 4x4 squares of 32-bit lanes, in as many parallel squares as fit.
+// Transposing a block of elements in registers: 4x4 squares of 32-bit lanes, in as many parallel squares as
+// fit.
 #include <cstring>
 
 #include "systolic/engines/move.h"
@@ -13,7 +14,9 @@ namespace heddle::systolic::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 template <class T>
-HWY_INLINE T* at(std::byte* p, int64_t offset) { return static_cast<T*>(static_cast<void*>(p + offset)); }
+HWY_INLINE T* at(std::byte* p, int64_t offset) {
+  return static_cast<T*>(static_cast<void*>(p + offset));
+}
 template <class T>
 HWY_INLINE const T* at(const std::byte* p, int64_t offset) {
   return static_cast<const T*>(static_cast<const void*>(p + offset));
@@ -43,7 +46,8 @@ HWY_INLINE void square8(std::byte* to, int64_t to_stride, const std::byte* from,
   }
 #else
   for (int i = 0; i < 8; ++i)
-    for (int j = 0; j < 8; ++j) *at<uint32_t>(to, j * to_stride + i * 4) = *at<uint32_t>(from, i * from_stride + j * 4);
+    for (int j = 0; j < 8; ++j)
+      *at<uint32_t>(to, j * to_stride + i * 4) = *at<uint32_t>(from, i * from_stride + j * 4);
 #endif
 }
 
@@ -55,10 +59,12 @@ void transpose32(std::byte* to, int64_t to_stride, const std::byte* from, int64_
     for (; c + 8 <= columns; c += 8)
       square8(to + c * to_stride + r * 4, to_stride, from + r * from_stride + c * 4, from_stride);
     for (; c < columns; ++c)
-      for (int64_t i = r; i < r + 8; ++i) *at<uint32_t>(to, c * to_stride + i * 4) = *at<uint32_t>(from, i * from_stride + c * 4);
+      for (int64_t i = r; i < r + 8; ++i)
+        *at<uint32_t>(to, c * to_stride + i * 4) = *at<uint32_t>(from, i * from_stride + c * 4);
   }
   for (; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c) *at<uint32_t>(to, c * to_stride + r * 4) = *at<uint32_t>(from, r * from_stride + c * 4);
+    for (int64_t c = 0; c < columns; ++c)
+      *at<uint32_t>(to, c * to_stride + r * 4) = *at<uint32_t>(from, r * from_stride + c * 4);
 }
 
 }  // namespace heddle::systolic::HWY_NAMESPACE
@@ -72,8 +78,8 @@ HWY_EXPORT(transpose32);
 namespace {
 
 template <class T>
-void transpose_plain(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride, int64_t rows,
-                     int64_t columns) {
+void transpose_plain(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride,
+                     int64_t rows, int64_t columns) {
   constexpr int64_t tile = 16;  // keeps both sides in cache while a square is turned
   for (int64_t r0 = 0; r0 < rows; r0 += tile)
     for (int64_t c0 = 0; c0 < columns; c0 += tile)
@@ -85,13 +91,17 @@ void transpose_plain(std::byte* to, int64_t to_stride, const std::byte* from, in
 
 }  // namespace
 
-void transpose_block(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride, int64_t rows,
-                     int64_t columns, size_t width) {
+void transpose_block(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride,
+                     int64_t rows, int64_t columns, size_t width) {
   switch (width) {
-    case 1: return transpose_plain<uint8_t>(to, to_stride, from, from_stride, rows, columns);
-    case 2: return transpose_plain<uint16_t>(to, to_stride, from, from_stride, rows, columns);
-    case 4: return HWY_DYNAMIC_DISPATCH(transpose32)(to, to_stride, from, from_stride, rows, columns);
-    default: return transpose_plain<uint64_t>(to, to_stride, from, from_stride, rows, columns);
+    case 1:
+      return transpose_plain<uint8_t>(to, to_stride, from, from_stride, rows, columns);
+    case 2:
+      return transpose_plain<uint16_t>(to, to_stride, from, from_stride, rows, columns);
+    case 4:
+      return HWY_DYNAMIC_DISPATCH(transpose32)(to, to_stride, from, from_stride, rows, columns);
+    default:
+      return transpose_plain<uint64_t>(to, to_stride, from, from_stride, rows, columns);
   }
 }
 

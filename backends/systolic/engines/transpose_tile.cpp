@@ -43,7 +43,8 @@ Fault run_tile_transpose(const void* arguments, const Context& context) {
       if (!(row[r] - row[r] == 0.0f)) ++special, where = static_cast<int>(r);
     const float lone = row[where];
     for (int64_t r = 0; r < job.rows; ++r) row[r] = __builtin_nanf("");
-    if (special == 1) row[where] = lone;  // its own product is with 1, and every other product of the sum is 0
+    if (special == 1)
+      row[where] = lone;  // its own product is with 1, and every other product of the sum is 0
     const float* from = row;
     for_each_row(job.out.columns, begin, [&](const auto& run) {
       job.store(run[0], job.out.columns.stride[0][0], from, static_cast<size_t>(job.out.columns.row()));
@@ -57,7 +58,8 @@ Fault run_tile_transpose(const void* arguments, const Context& context) {
 
 void bind_transpose(Binder& binder, const Instruction& i) {
   const Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
-  // The input as [free, partition]: its free dimensions become rows. A free box of several dimensions is merged first.
+  // The input as [free, partition]: its free dimensions become rows. A free box of several dimensions is
+  // merged first.
   MatrixOperand flat;
   Operand turned;
   turned.place = in.place, turned.dtype = in.dtype;

@@ -28,7 +28,8 @@ void on_engine(const Draft& draft, std::initializer_list<Engine> allowed) {
   if (std::find(allowed.begin(), allowed.end(), draft.instruction.engine) != allowed.end()) return;
   std::string names;
   for (Engine e : allowed) names += (names.empty() ? "" : ", ") + std::string(engine_name(e));
-  draft.reject(std::string("does not run on the ") + engine_name(draft.instruction.engine) + " engine; use " + names);
+  draft.reject(std::string("does not run on the ") + engine_name(draft.instruction.engine) + " engine; use " +
+               names);
 }
 
 void column(const Draft& draft, const Tile& out, const Tile& like, int elements) {
@@ -85,16 +86,19 @@ TilePool NeuronCore::psum_pool(std::string name, int buffers, Where where) {
 int64_t NeuronCore::sbuf_free() const { return impl_->sbuf.largest_free(); }
 int64_t NeuronCore::psum_free() const { return impl_->psum.largest_free(); }
 
-// ---- tensor engine ---------------------------------------------------------------------------------------------
+// ---- tensor engine
+// ---------------------------------------------------------------------------------------------
 
-void NeuronCore::nc_matmul(const Tile& psum, const Tile& stationary, const Tile& moving, Accumulate group, Where where) {
+void NeuronCore::nc_matmul(const Tile& psum, const Tile& stationary, const Tile& moving, Accumulate group,
+                           Where where) {
   Draft draft = impl_->begin(Opcode::matmul, Engine::pe, where);
   const PeDescription& pe = impl_->device->pe;
   draft.instruction.start = group.start, draft.instruction.stop = group.stop;
   draft.out(psum).in(stationary, Role::stationary).in(moving, Role::moving);
   const int64_t m = stationary.free_elements(), n = moving.free_elements();
   draft.require(psum.memory() == Memory::psum, "writes to PSUM only");
-  draft.require(stationary.memory() == Memory::sbuf && moving.memory() == Memory::sbuf, "reads from SBUF only");
+  draft.require(stationary.memory() == Memory::sbuf && moving.memory() == Memory::sbuf,
+                "reads from SBUF only");
   if (stationary.partitions() != moving.partitions())
     draft.reject("contracts " + std::to_string(stationary.partitions()) + " stationary rows with " +
                  std::to_string(moving.partitions()) + " moving rows");
@@ -126,7 +130,8 @@ void NeuronCore::nc_transpose(const Tile& out, const Tile& in, Engine engine, Wh
   draft.out(out).in(in, Role::in0);
   on_engine(draft, {Engine::pe, Engine::dve});
   if (out.partitions() != in.free_elements() || in.partitions() != out.free_elements())
-    draft.reject("destination " + shape_text(out.view()) + " must be the transpose of " + shape_text(in.view()));
+    draft.reject("destination " + shape_text(out.view()) + " must be the transpose of " +
+                 shape_text(in.view()));
   draft.require(out.dtype() == in.dtype(), "keeps the dtype");
   if (engine == Engine::pe) {
     draft.require(in.memory() == Memory::sbuf, "on the tensor engine reads SBUF");
@@ -140,10 +145,11 @@ void NeuronCore::nc_transpose(const Tile& out, const Tile& in, Engine engine, Wh
   impl_->commit(draft);
 }
 
-// ---- scalar engine ---------------------------------------------------------------------------------------------
+// ---- scalar engine
+// ---------------------------------------------------------------------------------------------
 
-void NeuronCore::activation(const Tile& out, Function f, const Tile& in, const Scalar& scale, const Scalar& bias,
-                            float alpha, Engine engine, Where where) {
+void NeuronCore::activation(const Tile& out, Function f, const Tile& in, const Scalar& scale,
+                            const Scalar& bias, float alpha, Engine engine, Where where) {
   Draft draft = impl_->begin(Opcode::activation, engine, where);
   on_engine(draft, {Engine::act, Engine::gpsimd});
   if (engine == Engine::act && only_on_gpsimd(f))
@@ -156,8 +162,8 @@ void NeuronCore::activation(const Tile& out, Function f, const Tile& in, const S
   impl_->commit(draft);
 }
 
-void NeuronCore::activation_reduce(const Tile& out, const Tile& sum, Function f, const Tile& in, const Scalar& scale,
-                                   const Scalar& bias, Where where) {
+void NeuronCore::activation_reduce(const Tile& out, const Tile& sum, Function f, const Tile& in,
+                                   const Scalar& scale, const Scalar& bias, Where where) {
   Draft draft = impl_->begin(Opcode::activation_reduce, Engine::act, where);
   if (only_on_gpsimd(f)) draft.reject(std::string(function_name(f)) + " is in no table of the scalar engine");
   draft.instruction.function = f;
@@ -170,9 +176,11 @@ void NeuronCore::activation_reduce(const Tile& out, const Tile& sum, Function f,
   impl_->commit(draft);
 }
 
-// ---- vector engine ---------------------------------------------------------------------------------------------
+// ---- vector engine
+// ---------------------------------------------------------------------------------------------
 
-void NeuronCore::tensor_tensor(const Tile& out, const Tile& a, AluOp op, const Tile& b, Engine engine, Where where) {
+void NeuronCore::tensor_tensor(const Tile& out, const Tile& a, AluOp op, const Tile& b, Engine engine,
+                               Where where) {
   Draft draft = impl_->begin(Opcode::tensor_tensor, engine, where);
   on_engine(draft, {Engine::dve, Engine::gpsimd});
   draft.instruction.op0 = op;
@@ -198,37 +206,46 @@ void NeuronCore::tensor_scalar(const Tile& out, const Tile& in, const AluStep& f
   impl_->commit(draft);
 }
 
-void NeuronCore::scalar_tensor_tensor(const Tile& out, const Tile& data, const AluStep& first, AluOp op, const Tile& b,
-                                      bool swapped, Where where) {
+void NeuronCore::scalar_tensor_tensor(const Tile& out, const Tile& data, const AluStep& first, AluOp op,
+                                      const Tile& b, bool swapped, Where where) {
   Draft draft = impl_->begin(Opcode::scalar_tensor_tensor, Engine::dve, where);
   Instruction& i = draft.instruction;
   i.op0 = first.op, i.op1 = op, i.reverse0 = first.reversed, i.reverse1 = swapped;
-  choose_arithmetic(draft, {first.op, op},
-                    is_chip_integer(data.dtype()) && is_chip_integer(b.dtype()) && is_integer_operand(first.operand));
-  draft.out(out).in(data, Role::in0).in(b, Role::in1).scalar(first.operand, Role::scalar0, &Instruction::imm0);
+  choose_arithmetic(
+      draft, {first.op, op},
+      is_chip_integer(data.dtype()) && is_chip_integer(b.dtype()) && is_integer_operand(first.operand));
+  draft.out(out)
+      .in(data, Role::in0)
+      .in(b, Role::in1)
+      .scalar(first.operand, Role::scalar0, &Instruction::imm0);
   same_shape(draft, out, data), same_shape(draft, out, b);
   impl_->commit(draft);
 }
 
-void NeuronCore::tensor_scalar_reduce(const Tile& out, const Tile& reduced, const Tile& in, const AluStep& first,
-                                      AluOp op, Where where) {
+void NeuronCore::tensor_scalar_reduce(const Tile& out, const Tile& reduced, const Tile& in,
+                                      const AluStep& first, AluOp op, Where where) {
   Draft draft = impl_->begin(Opcode::tensor_scalar_reduce, Engine::dve, where);
   Instruction& i = draft.instruction;
   i.op0 = first.op, i.reverse0 = first.reversed, i.reduce = op;
   draft.require(is_reduction(op), "reduces by add, multiply, maximum or minimum");
   draft.require(!is_bitwise(first.op), "takes no bitwise operator");
-  draft.out(out).out(reduced, Role::result).in(in, Role::in0).scalar(first.operand, Role::scalar0, &Instruction::imm0);
+  draft.out(out)
+      .out(reduced, Role::result)
+      .in(in, Role::in0)
+      .scalar(first.operand, Role::scalar0, &Instruction::imm0);
   same_shape(draft, out, in);
   column(draft, reduced, in, 1);
   impl_->commit(draft);
 }
 
-void NeuronCore::tensor_reduce(const Tile& out, AluOp op, const Tile& in, int axes, Engine engine, Where where) {
+void NeuronCore::tensor_reduce(const Tile& out, AluOp op, const Tile& in, int axes, Engine engine,
+                               Where where) {
   Draft draft = impl_->begin(Opcode::tensor_reduce, engine, where);
   on_engine(draft, {Engine::dve, Engine::gpsimd});
   draft.instruction.reduce = op;
   draft.require(is_reduction(op), "reduces by add, multiply, maximum or minimum");
-  if (axes < 0 || axes > in.rank()) draft.reject("reduces " + std::to_string(axes) + " axes of " + shape_text(in.view()));
+  if (axes < 0 || axes > in.rank())
+    draft.reject("reduces " + std::to_string(axes) + " axes of " + shape_text(in.view()));
   int64_t kept = 1;
   for (int a = 0; axes != 0 && a < in.rank() - axes; ++a) kept *= in.size(a);
   draft.out(out).in(in, Role::in0);
@@ -236,8 +253,8 @@ void NeuronCore::tensor_reduce(const Tile& out, AluOp op, const Tile& in, int ax
   impl_->commit(draft);
 }
 
-void NeuronCore::tensor_tensor_scan(const Tile& out, const Tile& a, const Tile& b, const Scalar& initial, AluOp op0,
-                                    AluOp op1, Where where) {
+void NeuronCore::tensor_tensor_scan(const Tile& out, const Tile& a, const Tile& b, const Scalar& initial,
+                                    AluOp op0, AluOp op1, Where where) {
   Draft draft = impl_->begin(Opcode::tensor_tensor_scan, Engine::dve, where);
   draft.instruction.op0 = op0, draft.instruction.op1 = op1;
   draft.require(!is_bitwise(op0) && !is_bitwise(op1), "takes no bitwise operator");
@@ -263,7 +280,8 @@ void NeuronCore::tensor_copy_predicated(const Tile& out, const Tile& in, const T
   impl_->commit(draft);
 }
 
-void NeuronCore::select(const Tile& out, const Tile& predicate, const Tile& on_true, const Tile& on_false, Where where) {
+void NeuronCore::select(const Tile& out, const Tile& predicate, const Tile& on_true, const Tile& on_false,
+                        Where where) {
   Draft draft = impl_->begin(Opcode::select, Engine::dve, where);
   draft.instruction.integer =
       is_chip_integer(on_true.dtype()) && is_chip_integer(on_false.dtype()) && is_chip_integer(out.dtype());
@@ -272,7 +290,8 @@ void NeuronCore::select(const Tile& out, const Tile& predicate, const Tile& on_t
   impl_->commit(draft);
 }
 
-void NeuronCore::select(const Tile& out, const Tile& predicate, const Tile& on_true, float on_false, Where where) {
+void NeuronCore::select(const Tile& out, const Tile& predicate, const Tile& on_true, float on_false,
+                        Where where) {
   Draft draft = impl_->begin(Opcode::select, Engine::dve, where);
   draft.instruction.imm2 = on_false;
   draft.out(out).in(on_true, Role::in0).in(predicate, Role::in1);
@@ -330,7 +349,8 @@ void NeuronCore::find_index8(const Tile& out, const Tile& in, const Tile& values
   impl_->commit(draft);
 }
 
-// ---- GpSimd ----------------------------------------------------------------------------------------------------
+// ---- GpSimd
+// ----------------------------------------------------------------------------------------------------
 
 void NeuronCore::iota(const Tile& out, const AffinePattern& pattern, Where where) {
   Draft draft = impl_->begin(Opcode::iota, Engine::gpsimd, where);
@@ -339,8 +359,8 @@ void NeuronCore::iota(const Tile& out, const AffinePattern& pattern, Where where
   impl_->commit(draft);
 }
 
-void NeuronCore::affine_select(const Tile& out, const Tile& in, const AffinePattern& pattern, AluOp compare, float fill,
-                               Where where) {
+void NeuronCore::affine_select(const Tile& out, const Tile& in, const AffinePattern& pattern, AluOp compare,
+                               float fill, Where where) {
   Draft draft = impl_->begin(Opcode::affine_select, Engine::gpsimd, where);
   draft.instruction.extra = impl_->add_pattern(pattern);
   draft.instruction.op0 = compare, draft.instruction.imm2 = fill;
@@ -359,7 +379,8 @@ void NeuronCore::partition_reduce(const Tile& out, AluOp op, const Tile& in, Whe
   draft.require(is_reduction(op), "reduces by add, multiply, maximum or minimum");
   draft.out(out).in(in, Role::in0);
   if (out.partitions() != 1 || out.free_elements() != in.free_elements())
-    draft.reject("destination " + shape_text(out.view()) + " must be one row of " + std::to_string(in.free_elements()));
+    draft.reject("destination " + shape_text(out.view()) + " must be one row of " +
+                 std::to_string(in.free_elements()));
   impl_->commit(draft);
 }
 
@@ -372,9 +393,9 @@ void NeuronCore::random_bits(const Tile& out, const Tile& state, const AffinePat
   impl_->commit(draft);
 }
 
-void NeuronCore::gpsimd_program(std::string name, std::span<const Tile> out, std::span<const Tile> in, double cycles,
-                                std::function<void(std::span<const ProgramOperand>, std::span<const ProgramOperand>)> body,
-                                Where where) {
+void NeuronCore::gpsimd_program(
+    std::string name, std::span<const Tile> out, std::span<const Tile> in, double cycles,
+    std::function<void(std::span<const ProgramOperand>, std::span<const ProgramOperand>)> body, Where where) {
   Draft draft = impl_->begin(Opcode::gpsimd_program, Engine::gpsimd, where);
   draft.require(!out.empty(), "needs a destination");
   draft.require(cycles >= 0, "needs a cost");
@@ -383,7 +404,8 @@ void NeuronCore::gpsimd_program(std::string name, std::span<const Tile> out, std
     for (int a = tile.rank(); a-- > 0;) {
       const auto i = static_cast<size_t>(a);
       if (tile.view().size[i] != 1 && tile.view().stride[i] != stride)
-        draft.reject("operand " + shape_text(tile.view()) + " of '" + name + "' must be dense in each partition");
+        draft.reject("operand " + shape_text(tile.view()) + " of '" + name +
+                     "' must be dense in each partition");
       stride *= tile.view().size[i];
     }
   };

@@ -27,8 +27,8 @@ void accumulation(Draft& draft, const DmaOptions& options) {
   draft.instruction.op0 = options.accumulate;
 }
 
-// [P, free...] of a tile against a region with the same sizes; a lone partition may be left out of the region, and
-// dimensions of size 1 do not count.
+// [P, free...] of a tile against a region with the same sizes; a lone partition may be left out of the
+// region, and dimensions of size 1 do not count.
 void match(const Draft& draft, const Tile& tile, const Hbm& hbm) {
   if (tile.partitions() == hbm.size(0)) {
     bool same = true;
@@ -71,7 +71,8 @@ void NeuronCore::dma_load_transposed(const Tile& out, const Hbm& in, DmaOptions 
   draft.instruction.transposed = true;
   draft.require(options.accumulate == AluOp::bypass, "transposes without accumulating");
   draft.require(in.rank() == 2 && out.rank() == 1, "transposes two dimensions");
-  draft.require(size_of(in.dtype()) == 2 || size_of(in.dtype()) == 4, "transposes two- and four-byte elements");
+  draft.require(size_of(in.dtype()) == 2 || size_of(in.dtype()) == 4,
+                "transposes two- and four-byte elements");
   draft.require(in.dtype() == out.dtype(), "does not cast while transposing");
   if (in.size(1) != out.partitions() || in.size(0) != out.free_elements())
     draft.reject("tile " + shape_text(out.view()) + " is not the transpose of region " + region_text(in));
@@ -96,7 +97,8 @@ void NeuronCore::dma_copy(const Tile& out, const Tile& in, DmaOptions options, W
   draft.out(out).in(in, Role::in0);
   // Partitions may change: [1, 128*n] to [128, n] and back is what this is for.
   if (out.partitions() * out.free_elements() != in.partitions() * in.free_elements())
-    draft.reject("operands " + shape_text(out.view()) + " and " + shape_text(in.view()) + " differ in elements");
+    draft.reject("operands " + shape_text(out.view()) + " and " + shape_text(in.view()) +
+                 " differ in elements");
   impl_->commit(draft);
 }
 
@@ -111,13 +113,16 @@ void NeuronCore::dma_copy(const Hbm& out, const Hbm& in, DmaOptions options, Whe
   impl_->commit(draft);
 }
 
-void NeuronCore::dma_gather(const Tile& out, const Hbm& table, const Tile& index, Bounds bounds, Where where) {
+void NeuronCore::dma_gather(const Tile& out, const Hbm& table, const Tile& index, Bounds bounds,
+                            Where where) {
   Draft draft = impl_->begin(Opcode::dma_gather, Engine::gpsimd, where);
   draft.instruction.skip = bounds == Bounds::skip;
   draft.region(table).out(out).in(index, Role::index);
   draft.require(index.dtype() == DType::int32, "needs int32 indices");
-  draft.require(index.partitions() == out.partitions() && index.free_elements() == 1, "needs one index per partition");
-  draft.require(table.elements() / table.size(0) == out.free_elements(), "rows of the table and the tile differ in size");
+  draft.require(index.partitions() == out.partitions() && index.free_elements() == 1,
+                "needs one index per partition");
+  draft.require(table.elements() / table.size(0) == out.free_elements(),
+                "rows of the table and the tile differ in size");
   draft.require(table.index() == nullptr, "takes no dynamic offset");
   impl_->commit(draft);
 }
@@ -129,8 +134,10 @@ void NeuronCore::dma_scatter(const Hbm& table, const Tile& index, const Tile& in
   draft.instruction.op0 = mode == Scatter::add ? AluOp::add : AluOp::bypass;
   draft.region(table).in(in, Role::in0).in(index, Role::index);
   draft.require(index.dtype() == DType::int32, "needs int32 indices");
-  draft.require(index.partitions() == in.partitions() && index.free_elements() == 1, "needs one index per partition");
-  draft.require(table.elements() / table.size(0) == in.free_elements(), "rows of the table and the tile differ in size");
+  draft.require(index.partitions() == in.partitions() && index.free_elements() == 1,
+                "needs one index per partition");
+  draft.require(table.elements() / table.size(0) == in.free_elements(),
+                "rows of the table and the tile differ in size");
   draft.require(table.index() == nullptr, "takes no dynamic offset");
   writable(draft, table);
   impl_->commit(draft);

@@ -17,7 +17,8 @@ ByteRange byte_range(const View& view) {
 
 std::string shape_text(const View& view) {
   std::string text("[");
-  text += std::to_string(view.partition_start) + ":" + std::to_string(view.partition_start + view.partitions) + ",";
+  text += std::to_string(view.partition_start) + ":" +
+          std::to_string(view.partition_start + view.partitions) + ",";
   for (size_t i = 0; i < view.rank; ++i) {
     text += i == 0 ? ' ' : 'x';
     text += std::to_string(view.size[i]);
@@ -45,12 +46,14 @@ Draft& Draft::in(const Tile& tile, Role role) {
 
 Draft& Draft::scalar(const Scalar& operand, Role role, float Instruction::*immediate) {
   if (!operand.is_tile()) {
-    instruction.*immediate = instruction.integer
-                                 ? std::bit_cast<float>(static_cast<uint32_t>(static_cast<int64_t>(operand.number())))
-                                 : static_cast<float>(operand.number());
+    instruction.*immediate =
+        instruction.integer
+            ? std::bit_cast<float>(static_cast<uint32_t>(static_cast<int64_t>(operand.number())))
+            : static_cast<float>(operand.number());
     return *this;
   }
-  if (operand.tile().free_elements() != 1) reject("an operand per partition must have one element per partition");
+  if (operand.tile().free_elements() != 1)
+    reject("an operand per partition must have one element per partition");
   return in(Tile(operand.tile(), operand.memory()), role);
 }
 
@@ -134,7 +137,8 @@ void NeuronCore::Impl::mark_written(const View& view, const Instruction& instruc
   }
   if (stream.tiles[view.tile].memory != Memory::psum) return;
   const auto covered = [&](const Group& g) {
-    return first < g.end_partition && end > g.first_partition && bytes.first < g.end_byte && bytes.end > g.first_byte;
+    return first < g.end_partition && end > g.first_partition && bytes.first < g.end_byte &&
+           bytes.end > g.first_byte;
   };
   if (instruction.opcode != Opcode::matmul) {
     std::erase_if(state.groups, covered);
@@ -155,10 +159,10 @@ void NeuronCore::Impl::commit(Draft& draft) {
   }
   for (int i = 0; i < draft.count_; ++i) {
     const View& view = draft.view_[static_cast<size_t>(i)];
-    const bool reads_out = view.role == Role::out &&
-                           ((made.opcode == Opcode::matmul && !made.start) ||
-                            made.opcode == Opcode::tensor_copy_predicated ||
-                            (is_dma(made.opcode) && (made.op0 == AluOp::add || made.skip)));
+    const bool reads_out =
+        view.role == Role::out &&
+        ((made.opcode == Opcode::matmul && !made.start) || made.opcode == Opcode::tensor_copy_predicated ||
+         (is_dma(made.opcode) && (made.op0 == AluOp::add || made.skip)));
     if (made.opcode == Opcode::matmul && view.role == Role::out) {
       if (!reads_out) continue;
       const ByteRange bytes = byte_range(view);

@@ -49,8 +49,8 @@ class NeuronCore::Impl {
   void close_pool(uint32_t pool);
   Tile take(uint32_t pool, int partitions, std::span<const int> free_sizes, DType dtype, Where where);
 
-  // ---- emission (builder_emit.cpp): checks a draft against every rule its operands must keep, then appends it.
-  // Nothing is changed when a rule is broken.
+  // ---- emission (builder_emit.cpp): checks a draft against every rule its operands must keep, then appends
+  // it. Nothing is changed when a rule is broken.
   void commit(Draft& draft);
   Draft begin(Opcode opcode, Engine engine, Where where) const;
   uint32_t add_pattern(const AffinePattern& pattern);

@@ -7,7 +7,8 @@
 namespace heddle::systolic {
 namespace {
 
-constexpr int64_t sbuf_alignment = 64;  // bytes of a partition; also keeps host rows of tiles apart by cache lines
+constexpr int64_t sbuf_alignment =
+    64;  // bytes of a partition; also keeps host rows of tiles apart by cache lines
 
 bool on_chip(DType d) { return size_of(d) <= 4; }
 
@@ -28,8 +29,9 @@ Hbm NeuronCore::Impl::declare(std::string name, const Shape& shape, DType dtype,
   if (alias != none) {
     const Value& of = stream.values[alias];
     if (of.bytes() != value.bytes())
-      refuse(where, "hbm_alias", "'" + value.name + "' has " + std::to_string(value.bytes()) + " bytes, '" + of.name +
-                                     "' has " + std::to_string(of.bytes()));
+      refuse(where, "hbm_alias",
+             "'" + value.name + "' has " + std::to_string(value.bytes()) + " bytes, '" + of.name + "' has " +
+                 std::to_string(of.bytes()));
     value.storage = of.storage;
     value.scratch = of.scratch;
   }
@@ -56,12 +58,14 @@ void NeuronCore::Impl::close_pool(uint32_t pool) {
   pools_[pool].open = false;
 }
 
-Tile NeuronCore::Impl::take(uint32_t pool, int partitions, std::span<const int> free_sizes, DType dtype, Where where) {
+Tile NeuronCore::Impl::take(uint32_t pool, int partitions, std::span<const int> free_sizes, DType dtype,
+                            Where where) {
   const PoolInfo& info = stream.pools[pool];
   const std::string what = "tile of pool '" + info.name + "'";
   if (partitions < 1 || partitions > device->sbuf.partitions)
-    refuse(where, what, "has " + std::to_string(partitions) + " partitions; there are 1 to " +
-                            std::to_string(device->sbuf.partitions));
+    refuse(where, what,
+           "has " + std::to_string(partitions) + " partitions; there are 1 to " +
+               std::to_string(device->sbuf.partitions));
   if (free_sizes.empty() || free_sizes.size() > free_rank_max)
     refuse(where, what, "needs one to four free dimensions");
   if (!on_chip(dtype)) refuse(where, what, std::string("cannot hold ") + dtype_name(dtype));
@@ -75,7 +79,8 @@ Tile NeuronCore::Impl::take(uint32_t pool, int partitions, std::span<const int> 
   Allocator& memory = info.memory == Memory::sbuf ? sbuf : psum;
   const auto tile = static_cast<uint32_t>(stream.tiles.size());
   TileInfo made;
-  made.pool = pool, made.bytes = static_cast<uint32_t>(bytes), made.partitions = static_cast<uint8_t>(partitions);
+  made.pool = pool, made.bytes = static_cast<uint32_t>(bytes),
+  made.partitions = static_cast<uint8_t>(partitions);
   made.memory = info.memory, made.dtype = dtype;
   made.first_previous = static_cast<uint32_t>(stream.previous.size());
 
@@ -88,10 +93,10 @@ Tile NeuronCore::Impl::take(uint32_t pool, int partitions, std::span<const int> 
       for (const Buffer& b : pools_[p].buffers) held += b.bytes;
       holders += (holders.empty() ? "" : ", ") + stream.pools[p].name + " " + std::to_string(held);
     }
-    refuse(where, what, std::string(info.memory == Memory::sbuf ? "SBUF" : "PSUM") + " is full: " +
-                            std::to_string(bytes) + " bytes per partition asked, " +
-                            std::to_string(memory.largest_free()) + " of " + std::to_string(memory.capacity()) +
-                            " free in one piece; held by " + holders,
+    refuse(where, what,
+           std::string(info.memory == Memory::sbuf ? "SBUF" : "PSUM") + " is full: " + std::to_string(bytes) +
+               " bytes per partition asked, " + std::to_string(memory.largest_free()) + " of " +
+               std::to_string(memory.capacity()) + " free in one piece; held by " + holders,
            ErrorCode::out_of_memory);
   };
 

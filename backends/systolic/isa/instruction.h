@@ -1,7 +1,8 @@
 // The instruction stream: what a kernel emits, and what is both computed and timed.
 //
-// An Instruction is small and refers into the tables of its Stream: views of tiles, regions of HBM, patterns. Streams
-// are made by NeuronCore (builder.h), which has checked every hardware rule; nothing downstream checks again.
+// An Instruction is small and refers into the tables of its Stream: views of tiles, regions of HBM, patterns.
+// Streams are made by NeuronCore (builder.h), which has checked every hardware rule; nothing downstream
+// checks again.
 #pragma once
 
 #include <array>
@@ -27,12 +28,16 @@ inline constexpr uint32_t none = 0xffffffffu;
 
 // Which operand of its instruction a view is. Roles up to `result` are written, the others read.
 enum class Role : uint8_t {
-  out,         // read too where the instruction accumulates, or writes only where a predicate holds
-  result,      // second output: row results of activation_reduce and tensor_scalar_reduce
-  stationary, moving,
-  in0, in1, in2,
-  scalar0, scalar1,  // one value per partition
-  index,       // of indirect DMA, or the element of a dynamic offset
+  out,     // read too where the instruction accumulates, or writes only where a predicate holds
+  result,  // second output: row results of activation_reduce and tensor_scalar_reduce
+  stationary,
+  moving,
+  in0,
+  in1,
+  in2,
+  scalar0,
+  scalar1,  // one value per partition
+  index,    // of indirect DMA, or the element of a dynamic offset
 };
 constexpr bool is_written(Role role) { return role <= Role::result; }
 
@@ -65,10 +70,10 @@ struct Region {
   uint32_t value = none;
   DType dtype = DType::float32;
   uint8_t rank = 0;
-  bool dynamic = false;          // `offset` + (int32 at the view with Role::index) * dynamic_stride
+  bool dynamic = false;  // `offset` + (int32 at the view with Role::index) * dynamic_stride
   int64_t offset = 0;
-  int64_t dynamic_stride = 0;    // elements per index
-  int64_t dynamic_max = 0;       // the index is clamped to [0, dynamic_max]
+  int64_t dynamic_stride = 0;  // elements per index
+  int64_t dynamic_max = 0;     // the index is clamped to [0, dynamic_max]
   std::array<int64_t, region_rank_max> size{};
   std::array<int64_t, region_rank_max> stride{};
 
@@ -82,10 +87,11 @@ struct Region {
 // One tile: the contents of a buffer of a pool from one tile() call to the next that takes the buffer.
 struct TileInfo {
   uint32_t pool = 0;
-  uint32_t first_previous = 0;   // Stream::previous[first_previous .. + previous_count): tiles that lay in the
-  uint32_t previous_count = 0;   // same memory just before; their readers must be done before this one is written
-  uint32_t address = 0;          // byte within each partition of its memory
-  uint32_t bytes = 0;            // per partition
+  uint32_t first_previous = 0;  // Stream::previous[first_previous .. + previous_count): tiles that lay in the
+  uint32_t previous_count =
+      0;                 // same memory just before; their readers must be done before this one is written
+  uint32_t address = 0;  // byte within each partition of its memory
+  uint32_t bytes = 0;    // per partition
   uint8_t partitions = 0;
   Memory memory = Memory::sbuf;
   DType dtype = DType::float32;
@@ -107,7 +113,9 @@ struct ProgramOperand {
   DType dtype = DType::float32;
 
   template <class T>
-  T* row(int p) const { return static_cast<T*>(static_cast<void*>(data + p * row_bytes)); }
+  T* row(int p) const {
+    return static_cast<T*>(static_cast<void*>(data + p * row_bytes));
+  }
 };
 
 struct GpSimdProgram {
@@ -119,27 +127,27 @@ struct GpSimdProgram {
 struct Instruction {
   Opcode opcode{};
   Engine engine{};
-  AluOp op0 = AluOp::bypass;       // first operator; of DMA: bypass or add into the destination
+  AluOp op0 = AluOp::bypass;  // first operator; of DMA: bypass or add into the destination
   AluOp op1 = AluOp::bypass;
   AluOp reduce = AluOp::bypass;
   Function function = Function::copy;
   uint8_t view_count = 0;
-  bool start : 1 = false;          // matmul: overwrites PSUM instead of adding to it
-  bool stop : 1 = false;           // matmul: the accumulation group is complete
-  bool reverse0 : 1 = false;       // operator 0 takes its operands exchanged
+  bool start : 1 = false;     // matmul: overwrites PSUM instead of adding to it
+  bool stop : 1 = false;      // matmul: the accumulation group is complete
+  bool reverse0 : 1 = false;  // operator 0 takes its operands exchanged
   bool reverse1 : 1 = false;
-  bool pinned : 1 = false;         // keeps its place among the pinned instructions of its queue
-  bool transposed : 1 = false;     // DMA: partition and free dimension exchanged
-  bool skip : 1 = false;           // indirect DMA: rows with an index out of bounds are left alone
-  bool integer : 1 = false;        // computed as 32-bit integers; imm0 and imm1 hold their bits
-  uint32_t view = 0;               // Stream::views[view .. + view_count)
-  uint32_t region = none;          // Stream::regions, the HBM side; source of dma_hbm
-  uint32_t region_out = none;      // dma_hbm: destination
-  uint32_t extra = none;           // Stream::patterns (iota, affine_select, random_bits) or ::programs
-  float imm0 = 0;                  // operand of op0 when no view has Role::scalar0; scale of activation
-  float imm1 = 0;                  // operand of op1 ...; bias of activation
-  float imm2 = 0;                  // alpha of activation; fill of affine_select, select and memset
-  uint32_t scope = 0;              // Stream::scopes: the op this instruction belongs to
+  bool pinned : 1 = false;      // keeps its place among the pinned instructions of its queue
+  bool transposed : 1 = false;  // DMA: partition and free dimension exchanged
+  bool skip : 1 = false;        // indirect DMA: rows with an index out of bounds are left alone
+  bool integer : 1 = false;     // computed as 32-bit integers; imm0 and imm1 hold their bits
+  uint32_t view = 0;            // Stream::views[view .. + view_count)
+  uint32_t region = none;       // Stream::regions, the HBM side; source of dma_hbm
+  uint32_t region_out = none;   // dma_hbm: destination
+  uint32_t extra = none;        // Stream::patterns (iota, affine_select, random_bits) or ::programs
+  float imm0 = 0;               // operand of op0 when no view has Role::scalar0; scale of activation
+  float imm1 = 0;               // operand of op1 ...; bias of activation
+  float imm2 = 0;               // alpha of activation; fill of affine_select, select and memset
+  uint32_t scope = 0;           // Stream::scopes: the op this instruction belongs to
   Where where;
 };
 
@@ -148,8 +156,8 @@ struct Value {
   std::string name;
   DType dtype = DType::float32;
   int64_t elements = 0;
-  uint32_t storage = none;   // the value whose memory this shares: itself unless aliased
-  bool scratch = false;      // owned by the program
+  uint32_t storage = none;  // the value whose memory this shares: itself unless aliased
+  bool scratch = false;     // owned by the program
   uint64_t bytes() const { return static_cast<uint64_t>(elements) * size_of(dtype); }
 };
 

@@ -24,7 +24,8 @@ std::string operand(const Stream& stream, const Region& region) {
     if (i > 0) text += 'x';
     text += std::to_string(region.size[i]);
   }
-  return text + " at " + std::to_string(region.offset) + (region.dynamic ? "+index] " : "] ") + dtype_name(region.dtype);
+  return text + " at " + std::to_string(region.offset) + (region.dynamic ? "+index] " : "] ") +
+         dtype_name(region.dtype);
 }
 
 // An operator with its operand: a view by role, or the immediate.
@@ -58,15 +59,24 @@ std::string to_string(const Stream& stream, const Instruction& i) {
   if (i.region != none && i.opcode != Opcode::dma_store && i.opcode != Opcode::dma_scatter)
     text += " " + operand(stream, stream.regions[i.region]);
   for (const View& v : stream.views_of(i))
-    if (!is_written(v.role) && v.role != Role::scalar0 && v.role != Role::scalar1) text += " " + operand(stream, v);
+    if (!is_written(v.role) && v.role != Role::scalar0 && v.role != Role::scalar1)
+      text += " " + operand(stream, v);
   switch (i.opcode) {
-    case Opcode::matmul: text += i.start ? (i.stop ? "" : " start") : (i.stop ? " accumulate, stop" : " accumulate"); break;
-    case Opcode::activation: case Opcode::activation_reduce:
-      text += std::string(" ") + function_name(i.function) + step(stream, i, AluOp::multiply, Role::scalar0, i.imm0) +
+    case Opcode::matmul:
+      text += i.start ? (i.stop ? "" : " start") : (i.stop ? " accumulate, stop" : " accumulate");
+      break;
+    case Opcode::activation:
+    case Opcode::activation_reduce:
+      text += std::string(" ") + function_name(i.function) +
+              step(stream, i, AluOp::multiply, Role::scalar0, i.imm0) +
               step(stream, i, AluOp::add, Role::scalar1, i.imm1);
       break;
-    case Opcode::memset: text += " " + number(i.imm2); break;
-    case Opcode::tensor_tensor: text += std::string(" ") + alu_op_name(i.op0); break;
+    case Opcode::memset:
+      text += " " + number(i.imm2);
+      break;
+    case Opcode::tensor_tensor:
+      text += std::string(" ") + alu_op_name(i.op0);
+      break;
     default:
       text += step(stream, i, i.op0, Role::scalar0, i.imm0) + step(stream, i, i.op1, Role::scalar1, i.imm1);
   }

@@ -17,7 +17,8 @@ struct Axes {
 
 template <class Box, class T = typename decltype(Box::size)::value_type>
 Axes<T> axes_of(const Box& box) {
-  return {{box.size.begin(), box.size.begin() + box.rank}, {box.stride.begin(), box.stride.begin() + box.rank}};
+  return {{box.size.begin(), box.size.begin() + box.rank},
+          {box.stride.begin(), box.stride.begin() + box.rank}};
 }
 
 template <class Box, class T>
@@ -38,13 +39,15 @@ size_t axis_of(const Box& box, int axis, Where where, const char* what) {
 }
 
 template <class Box>
-void slice_box(Box& box, int axis, int64_t begin, int64_t count, int64_t step, Where where, const char* what) {
+void slice_box(Box& box, int axis, int64_t begin, int64_t count, int64_t step, Where where,
+               const char* what) {
   const size_t a = axis_of(box, axis, where, what);
   const int64_t size = box.size[a];
   if (begin < 0 || count < 1 || step < 1 || begin + (count - 1) * step >= size)
-    refuse(where, what, "slice of " + std::to_string(count) + " from " + std::to_string(begin) + " step " +
-                            std::to_string(step) + " does not fit in axis " + std::to_string(a) + " of size " +
-                            std::to_string(size));
+    refuse(where, what,
+           "slice of " + std::to_string(count) + " from " + std::to_string(begin) + " step " +
+               std::to_string(step) + " does not fit in axis " + std::to_string(a) + " of size " +
+               std::to_string(size));
   using T = typename decltype(Box::size)::value_type;
   box.offset = static_cast<decltype(box.offset)>(box.offset + begin * box.stride[a]);
   box.size[a] = static_cast<T>(count);
@@ -98,12 +101,14 @@ void reshape_box(Box& box, std::span<const Size> sizes, Where where, const char*
   for (T s : old.size) elements *= s;
   for (Size s : sizes) wanted *= s;
   if (elements != wanted)
-    refuse(where, what, "of " + std::to_string(elements) + " elements cannot be reshaped to " + std::to_string(wanted));
+    refuse(where, what,
+           "of " + std::to_string(elements) + " elements cannot be reshaped to " + std::to_string(wanted));
   Axes<T> made;
   made.size.assign(sizes.begin(), sizes.end());
   made.stride.assign(sizes.size(), T{1});
   size_t o = old.size.size();
-  int64_t left = 1, stride = 1;  // elements left of the even run that ends at the current place, and its stride
+  int64_t left = 1,
+          stride = 1;  // elements left of the even run that ends at the current place, and its stride
   for (size_t n = sizes.size(); n-- > 0;) {
     if (sizes[n] == 1) continue;
     int64_t need = sizes[n];
@@ -128,8 +133,9 @@ int Tile::size(int axis) const { return view_.size[axis_of(view_, axis, Where::c
 
 Tile Tile::rows(int begin, int count, Where where) const {
   if (begin < 0 || count < 1 || begin + count > view_.partitions)
-    refuse(where, "tile", "rows " + std::to_string(begin) + " to " + std::to_string(begin + count) +
-                              " lie outside its " + std::to_string(view_.partitions) + " partitions");
+    refuse(where, "tile",
+           "rows " + std::to_string(begin) + " to " + std::to_string(begin + count) + " lie outside its " +
+               std::to_string(view_.partitions) + " partitions");
   Tile t = *this;
   t.view_.partition_start = static_cast<uint8_t>(view_.partition_start + begin);
   t.view_.partitions = static_cast<uint8_t>(count);
@@ -171,8 +177,9 @@ Tile Tile::repeat(int axis, int count, Where where) const {
 
 Tile Tile::bitcast(DType dtype, Where where) const {
   if (size_of(dtype) != size_of(view_.dtype))
-    refuse(where, "tile", std::string("of ") + dtype_name(view_.dtype) + " cannot be read as " + dtype_name(dtype) +
-                              ", which has another width");
+    refuse(where, "tile",
+           std::string("of ") + dtype_name(view_.dtype) + " cannot be read as " + dtype_name(dtype) +
+               ", which has another width");
   Tile t = *this;
   t.view_.dtype = dtype;
   return t;
@@ -185,7 +192,8 @@ Hbm::Hbm(uint32_t value, DType dtype, const Shape& shape, Where where) {
   region_.value = value, region_.dtype = dtype, region_.rank = static_cast<uint8_t>(shape.rank());
   const auto strides = row_major_strides(shape);
   for (int i = 0; i < shape.rank(); ++i)
-    region_.size[static_cast<size_t>(i)] = shape[i], region_.stride[static_cast<size_t>(i)] = strides[static_cast<size_t>(i)];
+    region_.size[static_cast<size_t>(i)] = shape[i],
+    region_.stride[static_cast<size_t>(i)] = strides[static_cast<size_t>(i)];
 }
 
 int64_t Hbm::size(int axis) const { return region_.size[axis_of(region_, axis, Where::current(), "region")]; }
@@ -223,8 +231,10 @@ Hbm Hbm::repeat(int axis, int64_t count, Where where) const {
   return h;
 }
 
-Hbm Hbm::box(int64_t offset, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides, Where where) const {
-  if (sizes.size() != strides.size() || sizes.size() < 1 || sizes.size() > static_cast<size_t>(region_rank_max))
+Hbm Hbm::box(int64_t offset, std::initializer_list<int64_t> sizes, std::initializer_list<int64_t> strides,
+             Where where) const {
+  if (sizes.size() != strides.size() || sizes.size() < 1 ||
+      sizes.size() > static_cast<size_t>(region_rank_max))
     refuse(where, "region", "a box has one stride per size and one to five of them");
   const int64_t extent = region_.elements();
   int64_t last = offset;
@@ -233,12 +243,14 @@ Hbm Hbm::box(int64_t offset, std::initializer_list<int64_t> sizes, std::initiali
   h.region_.rank = static_cast<uint8_t>(sizes.size());
   for (size_t i = 0; i < sizes.size(); ++i) {
     const int64_t size = sizes.begin()[i], stride = strides.begin()[i];
-    if (size < 1 || stride < 0) refuse(where, "region", "a box needs sizes of one or more and no negative stride");
+    if (size < 1 || stride < 0)
+      refuse(where, "region", "a box needs sizes of one or more and no negative stride");
     last += (size - 1) * stride;
     h.region_.size[i] = size, h.region_.stride[i] = stride;
   }
   if (offset < 0 || last >= extent)
-    refuse(where, "region", "the box reaches element " + std::to_string(last) + " of " + std::to_string(extent));
+    refuse(where, "region",
+           "the box reaches element " + std::to_string(last) + " of " + std::to_string(extent));
   return h;
 }
 

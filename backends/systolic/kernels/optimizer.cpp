@@ -88,13 +88,16 @@ void emit_adam_family(const NodeContext& c, bool decoupled) {
   const size_t count = static_cast<size_t>(c.attributes.get<int64_t>("count"));
   Step step(c);
   const Tile lr = step.broadcast(c.inputs[0]), t = step.broadcast(c.inputs[1]);
-  // lr / (1 - beta1^t) and 1 / (1 - beta2^t), by GpSimd: in float32, 1 - 0.999 alone would lose fourteen bits.
+  // lr / (1 - beta1^t) and 1 / (1 - beta2^t), by GpSimd: in float32, 1 - 0.999 alone would lose fourteen
+  // bits.
   const Tile rate = step.coefficient(), second = step.coefficient(), keep = step.coefficient();
   const Tile results_of[] = {rate, second}, operands_of[] = {lr, t};
   nc.gpsimd_program("bias_correction", results_of, operands_of, bias_correction_cycles,
                     [beta1, beta2](std::span<const ProgramOperand> out, std::span<const ProgramOperand> in) {
                       for (int p = 0; p < partitions; ++p) {
-                        const auto at = [p](const ProgramOperand& o) { return reinterpret_cast<float*>(o.data + p * o.row_bytes); };
+                        const auto at = [p](const ProgramOperand& o) {
+                          return reinterpret_cast<float*>(o.data + p * o.row_bytes);
+                        };
                         const double steps = *at(in[1]);
                         *at(out[0]) = static_cast<float>(*at(in[0]) / (1 - std::pow(beta1, steps)));
                         *at(out[1]) = static_cast<float>(1 / (1 - std::pow(beta2, steps)));

@@ -8,7 +8,8 @@
 namespace heddle::systolic {
 namespace {
 
-// ---- tiles -------------------------------------------------------------------------------------------------------------
+// ---- tiles
+// -------------------------------------------------------------------------------------------------------------
 
 struct TileBox {
   uint32_t first_byte, end_byte;
@@ -50,7 +51,8 @@ struct History {
   std::vector<Access<Box>> writers, readers;
 };
 
-// ---- HBM ---------------------------------------------------------------------------------------------------------------
+// ---- HBM
+// ---------------------------------------------------------------------------------------------------------------
 
 // Bytes [first, end), and of these only the columns [left, right) of rows of `pitch` bytes; pitch 0: all.
 struct RegionBox {
@@ -110,12 +112,15 @@ struct ValueHistory {
 
 constexpr int64_t buckets_max = 256, bucket_bytes_min = 65536;
 
-// ---- the walk ----------------------------------------------------------------------------------------------------------
+// ---- the walk
+// ----------------------------------------------------------------------------------------------------------
 
 class Walk {
  public:
   explicit Walk(const Stream& stream)
-      : stream_(stream), tile_(stream.tiles.size()), value_(stream.values.size()),
+      : stream_(stream),
+        tile_(stream.tiles.size()),
+        value_(stream.values.size()),
         edge_to_(stream.instructions.size(), none) {
     for (const Instruction& i : stream.instructions) {
       const uint32_t target = written_region(i);
@@ -191,7 +196,8 @@ class Walk {
   void read(const Instruction& i, const View& v) {
     History<TileBox>& h = tile_[v.tile];
     const TileBox box = box_of(v);
-    const Dependence kind = i.opcode == Opcode::matmul && v.role == Role::stationary ? Dependence::weights : Dependence::data;
+    const Dependence kind =
+        i.opcode == Opcode::matmul && v.role == Role::stationary ? Dependence::weights : Dependence::data;
     for (const auto& w : h.writers)
       if (w.box.meets(box)) add(w.instruction, kind);
     h.readers.push_back({box, current_});
@@ -201,12 +207,15 @@ class Walk {
     History<TileBox>& h = tile_[v.tile];
     const TileBox box = box_of(v);
     const bool accumulates = i.opcode == Opcode::matmul && !i.start;
-    const bool reads_too = i.opcode == Opcode::tensor_copy_predicated || (is_dma(i.opcode) && (i.op0 == AluOp::add || i.skip));
+    const bool reads_too =
+        i.opcode == Opcode::tensor_copy_predicated || (is_dma(i.opcode) && (i.op0 == AluOp::add || i.skip));
     bool within = false;  // some earlier write of this tile covers the box: it waited for the tiles before
     for (const auto& w : h.writers) {
       if (!w.box.meets(box)) continue;
       within = within || w.box.covers(box);
-      add(w.instruction, accumulates ? Dependence::accumulate : reads_too ? Dependence::data : Dependence::order);
+      add(w.instruction, accumulates ? Dependence::accumulate
+                         : reads_too ? Dependence::data
+                                     : Dependence::order);
     }
     for (const auto& r : h.readers)
       if (r.box.meets(box) && r.instruction != current_) add(r.instruction, Dependence::order);
@@ -227,7 +236,8 @@ class Walk {
   template <class F>
   void each_bucket(ValueHistory& value, const RegionBox& box, const F& f) {
     const auto last = static_cast<size_t>(std::max(box.end - 1, box.first) / value.bucket_bytes);
-    for (auto b = static_cast<size_t>(box.first / value.bucket_bytes); b <= last && b < value.bucket.size(); ++b)
+    for (auto b = static_cast<size_t>(box.first / value.bucket_bytes); b <= last && b < value.bucket.size();
+         ++b)
       f(value.bucket[b]);
   }
 
@@ -236,7 +246,8 @@ class Walk {
     if (!value.written) return;
     const Region& r = stream_.regions[region];
     RegionBox box = box_of(r, stream_.values[r.value]);
-    if (stream_.instructions[current_].opcode == Opcode::dma_gather) box.end = box_of_all(r), box.first = 0, box.pitch = 0;
+    if (stream_.instructions[current_].opcode == Opcode::dma_gather)
+      box.end = box_of_all(r), box.first = 0, box.pitch = 0;
     each_bucket(value, box, [&](History<RegionBox>& h) {
       for (const auto& w : h.writers)
         if (w.box.meets(box)) add(w.instruction, Dependence::data);
@@ -256,7 +267,8 @@ class Walk {
       for (const auto& w : h.writers)
         if (w.box.meets(box)) add(w.instruction, partial ? Dependence::data : Dependence::order);
       for (const auto& reader : h.readers)
-        if (reader.box.meets(box) && reader.instruction != current_) add(reader.instruction, Dependence::order);
+        if (reader.box.meets(box) && reader.instruction != current_)
+          add(reader.instruction, Dependence::order);
       const auto covered = [&](const auto& a) { return box.covers(a.box); };
       std::erase_if(h.writers, covered);
       std::erase_if(h.readers, covered);

@@ -1,9 +1,11 @@
-// Who must be done before whom: edges between the instructions of a stream, from the tiles and HBM regions they touch.
+// Who must be done before whom: edges between the instructions of a stream, from the tiles and HBM regions
+// they touch.
 //
-// A tile keeps the accesses that matter still: writers that no later write covers, and readers since then, each with the
-// box of partitions and bytes it touched. A new tile inherits those of the tiles that lay in its buffer before. An HBM
-// value keeps the same in buckets of its address range, with regions as rows of equal pitch, so that neighbouring blocks
-// of a matrix do not meet. Nothing is searched beyond the lists of the operands at hand.
+// A tile keeps the accesses that matter still: writers that no later write covers, and readers since then,
+// each with the box of partitions and bytes it touched. A new tile inherits those of the tiles that lay in
+// its buffer before. An HBM value keeps the same in buckets of its address range, with regions as rows of
+// equal pitch, so that neighbouring blocks of a matrix do not meet. Nothing is searched beyond the lists of
+// the operands at hand.
 #pragma once
 
 #include <cstdint>

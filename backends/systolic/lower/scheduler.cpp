@@ -18,8 +18,8 @@ struct Later {
   }
 };
 
-// One queue's instructions whose producers are placed: those that could issue at once, oldest first, and those that
-// still wait, by time.
+// One queue's instructions whose producers are placed: those that could issue at once, oldest first, and
+// those that still wait, by time.
 struct Lane {
   std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> now;
   std::priority_queue<Ready, std::vector<Ready>, Later> waiting;
@@ -28,7 +28,8 @@ struct Lane {
 
 }  // namespace
 
-std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& dependencies, const CostModel& cost, int window) {
+std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& dependencies, const CostModel& cost,
+                               int window) {
   const auto n = static_cast<uint32_t>(stream.instructions.size());
   std::vector<uint32_t> order(n);
   std::iota(order.begin(), order.end(), 0u);
@@ -47,9 +48,12 @@ std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& depende
   uint32_t oldest = 0, admitted = 0;  // instructions before `admitted` are in the window
   size_t filled = 0;
   const int64_t hop = cost.hop(), dma_fixed = cost.dma_start() + cost.dma_done();
-  const auto offer = [&](uint32_t i) { lane[static_cast<size_t>(stream.instructions[i].engine)].waiting.push({ready_at[i], i}); };
+  const auto offer = [&](uint32_t i) {
+    lane[static_cast<size_t>(stream.instructions[i].engine)].waiting.push({ready_at[i], i});
+  };
   const auto admit = [&] {
-    const uint32_t end = static_cast<uint32_t>(std::min<uint64_t>(n, uint64_t{oldest} + static_cast<uint64_t>(window)));
+    const uint32_t end =
+        static_cast<uint32_t>(std::min<uint64_t>(n, uint64_t{oldest} + static_cast<uint64_t>(window)));
     for (; admitted < end; ++admitted)
       if (missing[admitted] == 0) offer(admitted);
   };
@@ -61,7 +65,8 @@ std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& depende
     uint32_t best_instruction = none;
     for (size_t q = 0; q < lane.size(); ++q) {
       Lane& l = lane[q];
-      while (!l.waiting.empty() && l.waiting.top().at <= l.free) l.now.push(l.waiting.top().instruction), l.waiting.pop();
+      while (!l.waiting.empty() && l.waiting.top().at <= l.free)
+        l.now.push(l.waiting.top().instruction), l.waiting.pop();
       int64_t start;
       uint32_t instruction;
       if (!l.now.empty())
@@ -70,7 +75,8 @@ std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& depende
         start = l.waiting.top().at, instruction = l.waiting.top().instruction;
       else
         continue;
-      if (best == lane.size() || start < best_start || (start == best_start && instruction < best_instruction))
+      if (best == lane.size() || start < best_start ||
+          (start == best_start && instruction < best_instruction))
         best = q, best_start = start, best_instruction = instruction;
     }
     Lane& l = lane[best];
@@ -98,7 +104,8 @@ std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& depende
       int64_t at = end + (same ? 0 : hop);
       // Order and accumulation within one engine cost nothing but the order itself.
       for (const Edge& e : dependencies.of(next))
-        if (e.producer == i && same && !is_dma(to.opcode) && e.kind != Dependence::data && e.kind != Dependence::weights)
+        if (e.producer == i && same && !is_dma(to.opcode) && e.kind != Dependence::data &&
+            e.kind != Dependence::weights)
           at = l.free;
       ready_at[next] = std::max(ready_at[next], at);
       if (--missing[next] == 0 && next < admitted) offer(next);

@@ -41,8 +41,9 @@ ScratchLayout plan_scratch(const Stream& stream, std::span<const uint32_t> order
       wanted.push_back(life[v]);
 
   // Largest first; each at the lowest place that no value alive at the same time holds.
-  std::sort(wanted.begin(), wanted.end(),
-            [](const Life& a, const Life& b) { return a.bytes != b.bytes ? a.bytes > b.bytes : a.value < b.value; });
+  std::sort(wanted.begin(), wanted.end(), [](const Life& a, const Life& b) {
+    return a.bytes != b.bytes ? a.bytes > b.bytes : a.value < b.value;
+  });
   std::vector<const Life*> placed;  // by offset
   for (Life& l : wanted) {
     uint64_t at = 0;
@@ -58,7 +59,8 @@ ScratchLayout plan_scratch(const Stream& stream, std::span<const uint32_t> order
                                    [](const Life* a, const Life* b) { return a->offset < b->offset; }),
                   &l);
   }
-  for (size_t v = 0; v < stream.values.size(); ++v) layout.offset[v] = layout.offset[stream.values[v].storage];
+  for (size_t v = 0; v < stream.values.size(); ++v)
+    layout.offset[v] = layout.offset[stream.values[v].storage];
   return layout;
 }
 

@@ -29,7 +29,9 @@ double inner_stride_bytes(const View& v) {
 
 }  // namespace
 
-int64_t picoseconds(double cycles, double ghz) { return static_cast<int64_t>(std::llround(cycles * 1000.0 / ghz)); }
+int64_t picoseconds(double cycles, double ghz) {
+  return static_cast<int64_t>(std::llround(cycles * 1000.0 / ghz));
+}
 
 CostModel::CostModel(const Stream& stream, Column column)
     : stream_(stream), device_(*stream.device), column_(column), table_(function_count, -1) {
@@ -57,9 +59,9 @@ Cost CostModel::pe(const Instruction& i) const {
     const View& s = *stream_.view_of(i, Role::stationary);
     const View& m = *stream_.view_of(i, Role::moving);
     moving = static_cast<double>(m.free_elements()), stationary = static_cast<double>(s.free_elements());
-    passes = m.dtype == DType::float32                            ? pe.passes_fp32
+    passes = m.dtype == DType::float32                        ? pe.passes_fp32
              : size_of(m.dtype) == 1 && size_of(s.dtype) == 1 ? pe.passes_fp8
-                                                                  : 1;
+                                                              : 1;
   }
   const double work = std::max(std::min(pe.min_interval, stationary), moving);
   Cost c;
@@ -80,7 +82,8 @@ Cost CostModel::act(const Instruction& i) const {
   const double extra = i.opcode == Opcode::activation_reduce ? a.accumulate : 0;
   const double work = n / rate;
   const double interval =
-      (column_ == Column::documented ? std::max(a.min_interval, work) : work + a.interval_add.calibrated) + extra;
+      (column_ == Column::documented ? std::max(a.min_interval, work) : work + a.interval_add.calibrated) +
+      extra;
   return {picoseconds(interval, a.ghz), picoseconds(work + extra + a.latency.in(column_), a.ghz),
           picoseconds(work, a.ghz), 0};
 }
@@ -104,18 +107,17 @@ double CostModel::dve_work(const Instruction& i) const {
   const auto n = static_cast<double>(elements);
   double work = 0;
   switch (i.opcode) {
-    case Opcode::tensor_copy: case Opcode::tensor_scalar: {
-      const Figure& rate = !all16                 ? v.copy_32bit
-                           : psum || !contiguous ? v.copy_16bit_slow
-                                                  : v.copy_16bit;
+    case Opcode::tensor_copy:
+    case Opcode::tensor_scalar: {
+      const Figure& rate = !all16 ? v.copy_32bit : psum || !contiguous ? v.copy_16bit_slow : v.copy_16bit;
       work = n / rate.in(column_);
       break;
     }
     case Opcode::tensor_tensor: {
       const bool simple = i.op0 == AluOp::add || i.op0 == AluOp::subtract || i.op0 == AluOp::multiply;
-      const Figure& rate = psum_operands > 0                       ? v.tensor_psum
+      const Figure& rate = psum_operands > 0               ? v.tensor_psum
                            : all16 && contiguous && simple ? v.tensor_16bit
-                                                                   : v.tensor_32bit;
+                                                           : v.tensor_32bit;
       work = n / rate.in(column_);
       break;
     }
@@ -124,17 +126,29 @@ double CostModel::dve_work(const Instruction& i) const {
       work = fast ? n : 2 * n;
       break;
     }
-    case Opcode::tensor_copy_predicated: case Opcode::select: work = psum_operands > 0 ? n : 2 * n; break;
+    case Opcode::tensor_copy_predicated:
+    case Opcode::select:
+      work = psum_operands > 0 ? n : 2 * n;
+      break;
     case Opcode::tensor_reduce: {
       const bool fast = all16 && (i.reduce == AluOp::add || i.reduce == AluOp::maximum);
       work = fast ? n / v.reduce_16bit.in(column_) : n;
       break;
     }
-    case Opcode::tensor_tensor_scan: work = n * v.scan_factor.in(column_); break;
-    case Opcode::reciprocal: work = n * v.reciprocal_factor.in(column_); break;
-    case Opcode::bn_aggr: work = n * v.bn_aggr_factor.in(column_); break;
-    case Opcode::memset: work = i.imm2 == 0 && all16 ? n / v.memset_16bit.in(column_) : n; break;
-    default: work = n;
+    case Opcode::tensor_tensor_scan:
+      work = n * v.scan_factor.in(column_);
+      break;
+    case Opcode::reciprocal:
+      work = n * v.reciprocal_factor.in(column_);
+      break;
+    case Opcode::bn_aggr:
+      work = n * v.bn_aggr_factor.in(column_);
+      break;
+    case Opcode::memset:
+      work = i.imm2 == 0 && all16 ? n / v.memset_16bit.in(column_) : n;
+      break;
+    default:
+      work = n;
   }
   return stride >= v.stride_bytes ? work * v.stride_factor : work;
 }
@@ -144,7 +158,8 @@ Cost CostModel::dve(const Instruction& i) const {
   const double work = dve_work(i);
   const double extra = i.opcode == Opcode::tensor_scalar_reduce ? v.min_interval : 0;
   const double interval =
-      (column_ == Column::documented ? std::max(v.min_interval, work) : work + v.interval_add.calibrated) + extra;
+      (column_ == Column::documented ? std::max(v.min_interval, work) : work + v.interval_add.calibrated) +
+      extra;
   return {picoseconds(interval, v.ghz), picoseconds(work + extra + v.latency.in(column_), v.ghz),
           picoseconds(work, v.ghz), 0};
 }
@@ -159,7 +174,8 @@ Cost CostModel::gpsimd(const Instruction& i) const {
   if (i.opcode == Opcode::partition_reduce) n *= g.partition_reduce_factor;
   if (i.opcode == Opcode::gpsimd_program) n = stream_.programs[i.extra].cycles;
   const double work = g.start + n;
-  return {picoseconds(work, g.ghz), picoseconds(work + g.latency.in(column_), g.ghz), picoseconds(work, g.ghz), 0};
+  return {picoseconds(work, g.ghz), picoseconds(work + g.latency.in(column_), g.ghz),
+          picoseconds(work, g.ghz), 0};
 }
 
 Cost CostModel::cost(const Instruction& i) const {
@@ -173,13 +189,17 @@ Cost CostModel::cost(const Instruction& i) const {
     return {from_nanoseconds(ns), from_nanoseconds(ns), 0, 0};
   }
   switch (i.engine) {
-    case Engine::pe: return pe(i);
-    case Engine::act: return i.opcode == Opcode::tensor_copy || i.opcode == Opcode::activation ||
-                                     i.opcode == Opcode::activation_reduce
-                                 ? act(i)
-                                 : dve(i);
-    case Engine::dve: return dve(i);
-    default: return gpsimd(i);
+    case Engine::pe:
+      return pe(i);
+    case Engine::act:
+      return i.opcode == Opcode::tensor_copy || i.opcode == Opcode::activation ||
+                     i.opcode == Opcode::activation_reduce
+                 ? act(i)
+                 : dve(i);
+    case Engine::dve:
+      return dve(i);
+    default:
+      return gpsimd(i);
   }
 }
 
@@ -187,10 +207,10 @@ DmaCost CostModel::dma(const Instruction& i) const {
   const DmaDescription& d = device_.dma;
   DmaCost c;
   const Region* region = i.region == none ? nullptr : &stream_.regions[i.region];
-  const View* tile = stream_.view_of(i, i.opcode == Opcode::dma_load || i.opcode == Opcode::dma_gather ||
-                                                i.opcode == Opcode::dma_copy
-                                            ? Role::out
-                                            : Role::in0);
+  const View* tile = stream_.view_of(
+      i, i.opcode == Opcode::dma_load || i.opcode == Opcode::dma_gather || i.opcode == Opcode::dma_copy
+             ? Role::out
+             : Role::in0);
   // The longest run of bytes that both sides hold together makes a descriptor.
   const auto run_of = [](const auto& box, size_t begin) {
     int64_t run = 1;
@@ -203,8 +223,8 @@ DmaCost CostModel::dma(const Instruction& i) const {
   const bool indirect = i.opcode == Opcode::dma_gather || i.opcode == Opcode::dma_scatter;
   c.dynamic = indirect || (region != nullptr && region->dynamic);
   const int64_t elements = tile != nullptr ? tile->partitions * tile->free_elements() : region->elements();
-  const auto width = static_cast<int64_t>(std::max(region != nullptr ? size_of(region->dtype) : 0,
-                                                   tile != nullptr ? size_of(tile->dtype) : 0));
+  const auto width = static_cast<int64_t>(
+      std::max(region != nullptr ? size_of(region->dtype) : 0, tile != nullptr ? size_of(tile->dtype) : 0));
   c.bytes = elements * width;
   double rate = 1;
   bool casts = region != nullptr && tile != nullptr && region->dtype != tile->dtype;
@@ -215,7 +235,8 @@ DmaCost CostModel::dma(const Instruction& i) const {
   int64_t run = elements;
   if (tile != nullptr) run = std::min(run, run_of(*tile, 0));
   if (region != nullptr && i.opcode != Opcode::dma_hbm) {
-    // A transposed load reads rows along the partitions; the engine turns them, in runs of what HBM holds together.
+    // A transposed load reads rows along the partitions; the engine turns them, in runs of what HBM holds
+    // together.
     run = i.transposed ? run_of(*region, 0) : std::min(run, run_of(*region, 1));
   } else if (i.opcode == Opcode::dma_hbm) {
     run = std::min(run_of(*region, 0), run_of(stream_.regions[i.region_out], 0));
@@ -228,8 +249,8 @@ DmaCost CostModel::dma(const Instruction& i) const {
   if (tile != nullptr && i.opcode != Opcode::dma_hbm) {
     c.partitions = tile->partitions;
     const int64_t row_bytes = tile->free_elements() * width;
-    const int64_t row_descriptors = std::max<int64_t>(1, (row_bytes + run_bytes - 1) / run_bytes) *
-                                    (row_bytes < run_bytes ? 1 : per_run);
+    const int64_t row_descriptors =
+        std::max<int64_t>(1, (row_bytes + run_bytes - 1) / run_bytes) * (row_bytes < run_bytes ? 1 : per_run);
     c.per_partition = time(static_cast<double>(row_bytes), static_cast<double>(row_descriptors));
     c.descriptors = row_descriptors * tile->partitions;
   } else {

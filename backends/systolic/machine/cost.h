@@ -1,11 +1,12 @@
-// What an instruction costs its engine, in picoseconds, from the figures of the device and one of its two columns.
+// What an instruction costs its engine, in picoseconds, from the figures of the device and one of its two
+// columns.
 //
 // documented: the published cost tables (aws-neuron-sdk, nki.isa of v2.26.1). N: elements per partition.
 //   nc_matmul passes*max(min(64, N_stationary), N_moving); nc_transpose max(P, min(64, F)) on PE;
-//   activation max(64, N); activation_reduce and tensor_scalar_reduce max(64, N) + 64; tensor_copy, tensor_scalar,
-//   bn_stats max(64, N); tensor_tensor max(64, N) with an operand in PSUM or all 16-bit in SBUF, else max(64, 2N);
-//   tensor_tensor_scan max(64, 2N); scalar_tensor_tensor N or 2N; tensor_reduce N or N/2; reciprocal 8N;
-//   bn_aggr 13N/3; memset N or N/2; iota, affine_select 150 + N.
+//   activation max(64, N); activation_reduce and tensor_scalar_reduce max(64, N) + 64; tensor_copy,
+//   tensor_scalar, bn_stats max(64, N); tensor_tensor max(64, N) with an operand in PSUM or all 16-bit in
+//   SBUF, else max(64, 2N); tensor_tensor_scan max(64, 2N); scalar_tensor_tensor N or 2N; tensor_reduce N or
+//   N/2; reciprocal 8N; bn_aggr 13N/3; memset N or N/2; iota, affine_select 150 + N.
 // calibrated: interval = work + interval_add and so on, as the device file says.
 #pragma once
 
@@ -31,7 +32,7 @@ struct DmaCost {
   int64_t hbm = 0;            // time of the HBM domain
   int64_t bytes = 0, read_bytes = 0, write_bytes = 0;
   int64_t descriptors = 0;
-  bool dynamic = false;       // descriptors are made at run time: the figures are a bound
+  bool dynamic = false;  // descriptors are made at run time: the figures are a bound
 };
 
 class CostModel {
@@ -42,7 +43,8 @@ class CostModel {
   DmaCost dma(const Instruction& i) const;
   // Table of an activation's function; -1: any table holds it.
   int table(const Instruction& i) const {
-    return i.engine == Engine::act && (i.opcode == Opcode::activation || i.opcode == Opcode::activation_reduce)
+    return i.engine == Engine::act &&
+                   (i.opcode == Opcode::activation || i.opcode == Opcode::activation_reduce)
                ? table_[static_cast<size_t>(i.function)]
                : -1;
   }

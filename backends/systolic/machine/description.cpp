@@ -49,7 +49,9 @@ class Reader {
     Section(const Section&) = delete;
     Section& operator=(const Section&) = delete;
 
-    double number(const char* key, double low, double high = 1e12) { return number(need(key), path(key), low, high); }
+    double number(const char* key, double low, double high = 1e12) {
+      return number(need(key), path(key), low, high);
+    }
     void read(const char* key, double& out, double low = 0) { out = number(key, low); }
     void read(const char* key, int& out, int low, int high = 1 << 20) {
       out = static_cast<int>(whole(key, low, high));
@@ -166,8 +168,8 @@ Description read(const Layers& layers) {
   {
     Section s(reader, "");
     s.read("name", d.name), s.read("core", d.core), s.ignore("base");
-    for (const char* section : {"pe", "dve", "act", "gpsimd", "sync", "sbuf", "psum", "ports", "dma", "hbm",
-                                "throttle", "chip"})
+    for (const char* section :
+         {"pe", "dve", "act", "gpsimd", "sync", "sbuf", "psum", "ports", "dma", "hbm", "throttle", "chip"})
       s.ignore(section);
     s.finish();
   }
@@ -176,7 +178,8 @@ Description read(const Layers& layers) {
     PeDescription& pe = d.pe;
     s.read("rows", pe.rows, 1, 128), s.read("columns", pe.columns, 1, 128), s.read("ghz", pe.ghz, positive);
     s.read("moving_max", pe.moving_max, 1, 8192), s.read("min_interval", pe.min_interval);
-    s.read("latency", pe.latency), s.read("load_divisor", pe.load_divisor, positive), s.read("load_min", pe.load_min);
+    s.read("latency", pe.latency), s.read("load_divisor", pe.load_divisor, positive),
+        s.read("load_min", pe.load_min);
     s.read("pair_bubble", pe.pair_bubble), s.read("passes_fp32", pe.passes_fp32, positive);
     s.read("passes_fp32_transpose", pe.passes_fp32_transpose, positive);
     s.read("passes_fp8", pe.passes_fp8, positive), s.read("transpose_exact", pe.transpose_exact);
@@ -185,7 +188,8 @@ Description read(const Layers& layers) {
   {
     Section s(reader, "dve");
     DveDescription& v = d.dve;
-    s.read("ghz", v.ghz, positive), s.read("min_interval", v.min_interval), s.read("interval_add", v.interval_add);
+    s.read("ghz", v.ghz, positive), s.read("min_interval", v.min_interval),
+        s.read("interval_add", v.interval_add);
     s.read("latency", v.latency), s.read("copy_16bit", v.copy_16bit, positive);
     s.read("copy_32bit", v.copy_32bit, positive), s.read("copy_16bit_slow", v.copy_16bit_slow, positive);
     s.read("tensor_16bit", v.tensor_16bit, positive), s.read("tensor_32bit", v.tensor_32bit, positive);
@@ -197,7 +201,8 @@ Description read(const Layers& layers) {
   {
     Section s(reader, "act");
     ActDescription& a = d.act;
-    s.read("ghz", a.ghz, positive), s.read("min_interval", a.min_interval), s.read("interval_add", a.interval_add);
+    s.read("ghz", a.ghz, positive), s.read("min_interval", a.min_interval),
+        s.read("interval_add", a.interval_add);
     s.read("latency", a.latency), s.read("elements_16bit", a.elements_16bit, positive);
     s.read("elements_32bit", a.elements_32bit, positive), s.read("accumulate", a.accumulate);
     s.read("table_load_ns", a.table_load_ns), s.read_tables("tables", a.tables), s.finish();
@@ -212,7 +217,8 @@ Description read(const Layers& layers) {
   }
   {
     Section s(reader, "sync");
-    s.read("ghz", d.sync.ghz, positive), s.read("hop_ns", d.sync.hop_ns), s.read("launch_us", d.sync.launch_us);
+    s.read("ghz", d.sync.ghz, positive), s.read("hop_ns", d.sync.hop_ns),
+        s.read("launch_us", d.sync.launch_us);
     s.finish();
   }
   {
@@ -226,7 +232,8 @@ Description read(const Layers& layers) {
   }
   {
     Section s(reader, "ports");
-    s.read("sbuf_dve_gpsimd", d.ports.sbuf_dve_gpsimd), s.read("psum_dve_act", d.ports.psum_dve_act), s.finish();
+    s.read("sbuf_dve_gpsimd", d.ports.sbuf_dve_gpsimd), s.read("psum_dve_act", d.ports.psum_dve_act),
+        s.finish();
   }
   {
     Section s(reader, "dma");
@@ -309,8 +316,8 @@ std::string_view builtin_device_text(std::string_view name) {
     if (name == device.name) return device.text;
     known += (known.empty() ? "" : ", ") + std::string(device.name);
   }
-  throw Error(ErrorCode::not_found,
-              "no simulated device '" + std::string(name) + "'; there are " + known + ", or a file ending in .toml");
+  throw Error(ErrorCode::not_found, "no simulated device '" + std::string(name) + "'; there are " + known +
+                                        ", or a file ending in .toml");
 }
 
 Description parse_description(std::string_view toml, std::string_view source) {
@@ -318,7 +325,8 @@ Description parse_description(std::string_view toml, std::string_view source) {
 }
 
 Description load_description(std::string_view name) {
-  if (!name.ends_with(".toml")) return parse_description(builtin_device_text(name), std::string(name) + ".toml");
+  if (!name.ends_with(".toml"))
+    return parse_description(builtin_device_text(name), std::string(name) + ".toml");
   return parse_description(read_file(std::string(name)), name);
 }
 
@@ -330,7 +338,8 @@ Description with(std::string_view device, const std::vector<std::pair<std::strin
   Layer over{{}, "changes of " + source};
   for (const auto& [key, value] : changes) {
     const size_t dot = key.find('.');
-    const std::string section = key.substr(0, dot), name = dot == std::string::npos ? "" : key.substr(dot + 1);
+    const std::string section = key.substr(0, dot),
+                      name = dot == std::string::npos ? "" : key.substr(dot + 1);
     const toml::node* old = nullptr;
     for (const Layer& layer : layers)
       if (old == nullptr && layer.table.get(section) != nullptr && layer.table.get(section)->is_table())

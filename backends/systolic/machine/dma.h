@@ -12,13 +12,15 @@ namespace heddle::systolic {
 class DmaEngines {
  public:
   explicit DmaEngines(const DmaDescription& description)
-      : partitions_per_engine_(description.partitions_per_engine), free_(static_cast<size_t>(description.engines), 0) {}
+      : partitions_per_engine_(description.partitions_per_engine),
+        free_(static_cast<size_t>(description.engines), 0) {}
 
   struct Span {
-    int64_t begin, end;     // from the first byte to the last
-    int64_t packet_time;    // summed over the engines
+    int64_t begin, end;   // from the first byte to the last
+    int64_t packet_time;  // summed over the engines
   };
-  // A transfer whose descriptors reach the engines at `ready`. Transfers are given in the order they become ready.
+  // A transfer whose descriptors reach the engines at `ready`. Transfers are given in the order they become
+  // ready.
   Span take(const DmaCost& cost, int64_t ready) {
     Span span{INT64_MAX, ready, 0};
     const auto engines = static_cast<int>(free_.size());
@@ -32,7 +34,8 @@ class DmaEngines {
     if (cost.partitions > 0) {
       // Eight partitions to an engine, the engines in turn.
       for (int p = 0, e = 0; p < cost.partitions; p += partitions_per_engine_, e = (e + 1) % engines)
-        use(static_cast<size_t>(e), cost.per_partition * std::min(partitions_per_engine_, cost.partitions - p));
+        use(static_cast<size_t>(e),
+            cost.per_partition * std::min(partitions_per_engine_, cost.partitions - p));
     } else {
       for (size_t e = 0; e < free_.size(); ++e) use(e, cost.spread);
     }

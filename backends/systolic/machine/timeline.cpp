@@ -9,7 +9,8 @@
 namespace heddle::systolic {
 
 const char* cause_name(Cause cause) {
-  constexpr std::array<const char*, 7> names = {"launch", "queue", "engine", "dma", "port", "weights", "table"};
+  constexpr std::array<const char*, 7> names = {"launch", "queue",   "engine", "dma",
+                                                "port",   "weights", "table"};
   return names[static_cast<size_t>(cause)];
 }
 
@@ -21,16 +22,16 @@ constexpr int64_t untimed = -1;
 struct Queue {
   std::vector<uint32_t> instruction;
   size_t next = 0;
-  int64_t free = 0;          // the issue interval of the last one has passed
-  uint32_t last = none;      // the last one issued
+  int64_t free = 0;      // the issue interval of the last one has passed
+  uint32_t last = none;  // the last one issued
   int64_t last_start = 0;
-  int64_t reach = 0;         // everything issued so far has ended
+  int64_t reach = 0;  // everything issued so far has ended
 
   // The head, as far as it is known.
-  bool ready = false;        // its producers are timed
-  uint32_t blocked = none;   // a producer that is not
-  int64_t start = 0;         // without ports
-  int64_t load_time = 0;     // ACT: table load within the gap before the start
+  bool ready = false;       // its producers are timed
+  uint32_t blocked = none;  // a producer that is not
+  int64_t start = 0;        // without ports
+  int64_t load_time = 0;    // ACT: table load within the gap before the start
   Cause cause = Cause::launch;
   uint32_t binding = none;
 
@@ -40,12 +41,18 @@ struct Queue {
 
 class Machine {
  public:
-  Machine(const Stream& stream, const Dependencies& dependencies, std::span<const uint32_t> order, const CostModel& cost)
-      : stream_(stream), dependencies_(dependencies), cost_(cost), device_(*stream.device), dma_(device_.dma) {
+  Machine(const Stream& stream, const Dependencies& dependencies, std::span<const uint32_t> order,
+          const CostModel& cost)
+      : stream_(stream),
+        dependencies_(dependencies),
+        cost_(cost),
+        device_(*stream.device),
+        dma_(device_.dma) {
     timing_.column = cost.column();
     timing_.record.resize(stream.instructions.size());
     for (Record& r : timing_.record) r.end = untimed;
-    for (uint32_t i : order) queue_[static_cast<size_t>(stream.instructions[i].engine)].instruction.push_back(i);
+    for (uint32_t i : order)
+      queue_[static_cast<size_t>(stream.instructions[i].engine)].instruction.push_back(i);
     hop_ = cost.hop();
     ramp_ = static_cast<int64_t>(std::llround(device_.throttle.ramp_us * 1e6));
     window_ = static_cast<int64_t>(std::llround(device_.throttle.window_us * 1e6));
@@ -119,13 +126,15 @@ class Machine {
     return true;
   }
 
-  // The stationary operand is loaded behind the running multiply, once that has started; the same one stays loaded.
-  void wait_for_weights(const Instruction& i, const Queue& queue, int64_t weights, uint32_t from, int64_t& start,
-                        Cause& cause, uint32_t& binding) {
+  // The stationary operand is loaded behind the running multiply, once that has started; the same one stays
+  // loaded.
+  void wait_for_weights(const Instruction& i, const Queue& queue, int64_t weights, uint32_t from,
+                        int64_t& start, Cause& cause, uint32_t& binding) {
     const View& s = *stream_.view_of(i, Role::stationary);
     const bool loaded = loaded_ != nullptr && loaded_->tile == s.tile && loaded_->offset == s.offset &&
-                        loaded_->partition_start == s.partition_start && loaded_->partitions == s.partitions &&
-                        loaded_->size == s.size && loaded_->stride == s.stride;
+                        loaded_->partition_start == s.partition_start &&
+                        loaded_->partitions == s.partitions && loaded_->size == s.size &&
+                        loaded_->stride == s.stride;
     if (loaded) return;
     const bool by_operand = weights > queue.last_start;
     const int64_t at = std::max(weights, queue.last == none ? 0 : queue.last_start) + cost_.cost(i).load;

@@ -25,14 +25,17 @@ Work work_of(const Stream& stream) {
   Work w;
   for (const Instruction& i : stream.instructions) {
     for (const View& v : stream.views_of(i)) {
-      const double bytes = static_cast<double>(v.partitions * v.free_elements()) * static_cast<double>(size_of(v.dtype));
+      const double bytes =
+          static_cast<double>(v.partitions * v.free_elements()) * static_cast<double>(size_of(v.dtype));
       const bool psum = stream.tiles[v.tile].memory == Memory::psum;
-      (is_written(v.role) ? (psum ? w.psum_write : w.sbuf_write) : (psum ? w.psum_read : w.sbuf_read)) += bytes;
+      (is_written(v.role) ? (psum ? w.psum_write : w.sbuf_write) : (psum ? w.psum_read : w.sbuf_read)) +=
+          bytes;
     }
     if (i.opcode == Opcode::matmul) {
       const View& s = *stream.view_of(i, Role::stationary);
       const View& m = *stream.view_of(i, Role::moving);
-      w.matmul_flops += 2.0 * s.partitions * static_cast<double>(s.free_elements()) * static_cast<double>(m.free_elements());
+      w.matmul_flops += 2.0 * s.partitions * static_cast<double>(s.free_elements()) *
+                        static_cast<double>(m.free_elements());
       ++w.matmuls;
     } else if (i.opcode == Opcode::transpose && i.engine == Engine::pe) {
       const View& in = *stream.view_of(i, Role::in0);
@@ -44,7 +47,8 @@ Work work_of(const Stream& stream) {
 }
 
 std::string bottleneck_of(const Timing& t) {
-  const std::array<const char*, 5> units = {"tensor engine", "scalar engine", "vector engine", "gpsimd engine", "sync engine"};
+  const std::array<const char*, 5> units = {"tensor engine", "scalar engine", "vector engine",
+                                            "gpsimd engine", "sync engine"};
   double best = percent(static_cast<double>(t.dma.active), static_cast<double>(t.total));
   std::string unit = "DMA";
   for (size_t q = 0; q < t.queue.size(); ++q) {
@@ -55,8 +59,10 @@ std::string bottleneck_of(const Timing& t) {
   if (best >= 80)
     std::snprintf(text, sizeof text, "bound by the %s, active %.0f %% of the time", unit.c_str(), best);
   else
-    std::snprintf(text, sizeof text, "bound by latency: the busiest unit, the %s, is active %.0f %% of the time; overlap more work",
-                  unit.c_str(), best);
+    std::snprintf(
+        text, sizeof text,
+        "bound by latency: the busiest unit, the %s, is active %.0f %% of the time; overlap more work",
+        unit.c_str(), best);
   return text;
 }
 
@@ -106,7 +112,8 @@ nlohmann::ordered_json to_json(const Stream& stream, const Timing& t) {
   j["dma_transfer_count"] = t.dma.transfers;
   j["dma_transfer_total_bytes"] = t.dma.total_bytes;
   j["dma_transfer_average_bytes"] =
-      t.dma.transfers > 0 ? static_cast<double>(t.dma.total_bytes) / static_cast<double>(t.dma.transfers) : 0.0;
+      t.dma.transfers > 0 ? static_cast<double>(t.dma.total_bytes) / static_cast<double>(t.dma.transfers)
+                          : 0.0;
   j["bottleneck"] = p.bottleneck;
 
   // The critical path by scope and by what each instruction on it waited for.
@@ -120,7 +127,8 @@ nlohmann::ordered_json to_json(const Stream& stream, const Timing& t) {
     reach = std::max(reach, r.end);
   }
   for (const auto& [cause, time] : by_cause) j["critical_path"]["by_cause"][cause] = seconds(time);
-  for (const auto& [scope, time] : by_scope) j["critical_path"]["by_scope"][scope.empty() ? "(none)" : scope] = seconds(time);
+  for (const auto& [scope, time] : by_scope)
+    j["critical_path"]["by_scope"][scope.empty() ? "(none)" : scope] = seconds(time);
   return j;
 }
 
@@ -147,7 +155,9 @@ Profile profile(const Stream& stream, const Timing& t) {
   return p;
 }
 
-std::string profile_json(const Stream& stream, const Timing& timing) { return to_json(stream, timing).dump(2); }
+std::string profile_json(const Stream& stream, const Timing& timing) {
+  return to_json(stream, timing).dump(2);
+}
 
 std::string profile_table(const Stream& stream, const Timing& timing) {
   std::string text;

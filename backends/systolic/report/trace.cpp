@@ -19,35 +19,35 @@ class Writer {
  public:
   void track(int id, const std::string& name) {
     begin();
-    text_ += "{\"ph\":\"M\",\"pid\":1,\"tid\":" + std::to_string(id) + ",\"name\":\"thread_name\",\"args\":{\"name\":" +
-             quoted(name) + "}}";
+    text_ += "{\"ph\":\"M\",\"pid\":1,\"tid\":" + std::to_string(id) +
+             ",\"name\":\"thread_name\",\"args\":{\"name\":" + quoted(name) + "}}";
   }
   void event(int track, const std::string& name, int64_t start, int64_t end, const std::string& arguments) {
     begin();
     char times[96];
-    std::snprintf(times, sizeof times, "\"ts\":%.6f,\"dur\":%.6f", microseconds(start), microseconds(end - start));
-    text_ += "{\"ph\":\"X\",\"pid\":1,\"tid\":" + std::to_string(track) + ",\"name\":" + quoted(name) + "," + times +
-             ",\"args\":{" + arguments + "}}";
+    std::snprintf(times, sizeof times, "\"ts\":%.6f,\"dur\":%.6f", microseconds(start),
+                  microseconds(end - start));
+    text_ += "{\"ph\":\"X\",\"pid\":1,\"tid\":" + std::to_string(track) + ",\"name\":" + quoted(name) + "," +
+             times + ",\"args\":{" + arguments + "}}";
   }
   std::string finish() { return text_ + "\n]\n"; }
 
  private:
-  void begin() {
-    text_ += text_.empty() ? "[\n" : ",\n";
-  }
+  void begin() { text_ += text_.empty() ? "[\n" : ",\n"; }
   std::string text_;
 };
 
 std::string arguments_of(const Stream& stream, const Instruction& i, const Record& r) {
-  return "\"line\":" + quoted(place(i.where)) + ",\"scope\":" + quoted(stream.scopes[i.scope]) + ",\"waited_for\":\"" +
-         cause_name(r.cause) + "\"";
+  return "\"line\":" + quoted(place(i.where)) + ",\"scope\":" + quoted(stream.scopes[i.scope]) +
+         ",\"waited_for\":\"" + cause_name(r.cause) + "\"";
 }
 
 }  // namespace
 
 std::string trace_json(const Stream& stream, const Timing& timing) {
   Writer writer;
-  for (int q = 0; q < engine_count; ++q) writer.track(q + 1, std::string(engine_name(static_cast<Engine>(q))) + " engine (simulated)");
+  for (int q = 0; q < engine_count; ++q)
+    writer.track(q + 1, std::string(engine_name(static_cast<Engine>(q))) + " engine (simulated)");
   for (uint32_t i = 0; i < timing.record.size(); ++i) {
     const Instruction& instruction = stream.instructions[i];
     const Record& r = timing.record[i];
@@ -59,7 +59,8 @@ std::string trace_json(const Stream& stream, const Timing& timing) {
   std::vector<std::vector<int64_t>> free(engine_count);
   std::vector<const Transfer*> sorted;
   for (const Transfer& t : timing.transfer) sorted.push_back(&t);
-  std::sort(sorted.begin(), sorted.end(), [](const Transfer* a, const Transfer* b) { return a->begin < b->begin; });
+  std::sort(sorted.begin(), sorted.end(),
+            [](const Transfer* a, const Transfer* b) { return a->begin < b->begin; });
   for (const Transfer* t : sorted) {
     const Instruction& instruction = stream.instructions[t->instruction];
     const auto trigger = static_cast<size_t>(instruction.engine);
@@ -69,7 +70,8 @@ std::string trace_json(const Stream& stream, const Timing& timing) {
     const int id = 100 * static_cast<int>(trigger + 1) + static_cast<int>(queue);
     if (queue == queues.size()) {
       queues.push_back(0);
-      writer.track(id, std::string("dma queue ") + engine_name(instruction.engine) + " " + std::to_string(queue));
+      writer.track(id,
+                   std::string("dma queue ") + engine_name(instruction.engine) + " " + std::to_string(queue));
     }
     queues[queue] = t->end;
     writer.event(id, opcode_mnemonic(instruction.opcode), t->begin, t->end,

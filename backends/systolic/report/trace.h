@@ -7,8 +7,8 @@
 
 namespace heddle::systolic {
 
-// A JSON array of complete events ("ph": "X"), times in simulated microseconds; each says its kernel line, its scope
-// and what it waited for.
+// A JSON array of complete events ("ph": "X"), times in simulated microseconds; each says its kernel line,
+// its scope and what it waited for.
 std::string trace_json(const Stream& stream, const Timing& timing);
 
 }  // namespace heddle::systolic
