@@ -29,8 +29,14 @@ class DeviceExecutor final : public backend::Executor {
 PrepareTable prepare_table() {
   PrepareTable table;
   add_attention_nodes(table);
+  add_dropout_nodes(table);
+  add_loss_nodes(table);
   add_matmul_nodes(table);
+  add_normalize_nodes(table);
+  add_optimizer_nodes(table);
   add_pointwise_nodes(table);
+  add_rope_nodes(table);
+  add_softmax_nodes(table);
   return table;
 }
 

@@ -28,6 +28,7 @@ using PrepareTable = std::map<std::string, Prepare, std::less<>>;
 
 void add_attention_nodes(PrepareTable& table);
 void add_convert_nodes(PrepareTable& table);
+void add_dropout_nodes(PrepareTable& table);
 void add_gather_nodes(PrepareTable& table);
 void add_layout_nodes(PrepareTable& table);
 void add_loss_nodes(PrepareTable& table);
@@ -37,6 +38,7 @@ void add_optimizer_nodes(PrepareTable& table);
 void add_pointwise_nodes(PrepareTable& table);
 void add_random_nodes(PrepareTable& table);
 void add_reduce_nodes(PrepareTable& table);
+void add_rope_nodes(PrepareTable& table);
 void add_softmax_nodes(PrepareTable& table);
 
 inline Shape shape_of(const backend::ValueRef& value) {
@@ -45,5 +47,15 @@ inline Shape shape_of(const backend::ValueRef& value) {
   return shape;
 }
 inline DType dtype_of_value(const backend::ValueRef& value) { return static_cast<DType>(value.dtype()); }
+
+// The float dtypes that kernels compute with; the eight-bit ones are for storage.
+inline bool is_kernel_float(DType dtype) {
+  return dtype == DType::float64 || dtype == DType::float32 || dtype == DType::bfloat16 ||
+         dtype == DType::float16;
+}
+// Threads for a kernel that streams over `elements`: less is done before a second thread has woken.
+inline Threads streaming_threads(int64_t elements, Threads all) {
+  return elements < 32768 ? Threads{1} : all;
+}
 
 }  // namespace heddle::cpu
