@@ -5,7 +5,7 @@
 #include "heddle/error.h"
 
 #if HEDDLE_HAVE_ONEDNN
-#include <oneapi/dnnl/dnnl.hpp>
+#include "cpu/onednn_api.h"
 #endif
 
 namespace heddle::cpu::onednn {
@@ -69,16 +69,6 @@ dnnl::memory::desc describe(const MatmulShape& s, DType dtype, const std::array<
   return {dims, data_type(dtype), strides};
 }
 
-dnnl::matmul::primitive_desc make(const dnnl::engine& engine, const dnnl::memory::desc& a,
-                                  const dnnl::memory::desc& b, const dnnl::memory::desc& y,
-                                  const dnnl::primitive_attr& attr) {
-#if DNNL_VERSION_MAJOR >= 3
-  return {engine, a, b, y, attr};
-#else
-  return {dnnl::matmul::desc(a, b, y), attr, engine};
-#endif
-}
-
 }  // namespace
 
 struct MatmulPrimitive::State {
@@ -112,7 +102,7 @@ MatmulPrimitive::MatmulPrimitive(const MatmulShape& s, Threads threads) : state_
     const auto y = describe(s, s.out_dtype, y_step, s.m, s.n, false);
     dnnl::primitive_attr attr;
     attr.set_scratchpad_mode(dnnl::scratchpad_mode::user);
-    const auto description = make(state.engine, a, b, y, attr);
+    const auto description = describe_matmul(state.engine, a, b, y, attr);
     state.implementation = description.impl_info_str();
     if (state.implementation.rfind("ref", 0) == 0)
       throw Error(ErrorCode::unsupported,

@@ -1,5 +1,5 @@
-// oneDNN, version 2 or 3, behind functions of our own types. The only file that sees its headers, so the only
-// one that knows its API changed. Built without oneDNN, every function says that it is missing.
+// oneDNN, version 2 or 3, behind functions of our own types; onednn_api.h has what differs between the two. Built
+// without oneDNN, every function says that it is missing.
 #pragma once
 
 #include <cstdint>

@@ -39,6 +39,8 @@ Threads matmul_threads(const MatmulShape& s, Threads threads) {
 //   float32, 256 cubed            oneDNN 243, OpenBLAS 225, tiled 242
 //   float32, 512 cubed            oneDNN 216, OpenBLAS 200, tiled 218
 //   float32, 1024, 2048 cubed     oneDNN 205, 185; OpenBLAS 215, 220; tiled 200, 190
+//     b transposed                oneDNN 177, 216; OpenBLAS 195, 223; with two threads 419, 424 and 419, 390
+//     a transposed                oneDNN 140, 163; OpenBLAS 167, 221; with two threads 393, 361 and 427, 399
 //   bfloat16, 64 .. 2048 cubed    oneDNN 340 .. 470; tiled 150 .. 210: it multiplies in float32
 //   float64                       OpenBLAS 90 .. 95
 MatmulKind choose_matmul(const MatmulShape& s, Threads threads, Isa isa, const MatmulLibraries& libraries) {
@@ -55,11 +57,10 @@ MatmulKind choose_matmul(const MatmulShape& s, Threads threads, Isa isa, const M
   switch (s.dtype) {
     case DType::float32: {
       if (one <= cube_64) return MatmulKind::tiled;
-      // A library takes one batch after the other and shares out each: many small ones are better shared out
-      // whole.
-      const bool many = s.batches() > 1;
       constexpr double cube_768 = 2.0 * 768 * 768 * 768;
-      if (libraries.openblas && !many && one > cube_768 && threads.count == 1 && openblas_takes(s))
+      const bool onednn_shares_well = s.transpose_b && !s.transpose_a && threads.count > 1;
+      if (libraries.openblas && s.batches() == 1 && one > cube_768 && !onednn_shares_well &&
+          openblas_takes(s))
         return MatmulKind::openblas;
       if (libraries.onednn) return MatmulKind::onednn;
       return MatmulKind::tiled;
