@@ -2,7 +2,9 @@
 #include <cmath>
 #include <set>
 
+#include "heddle/ops/optimizer.h"
 #include "kernels/catalogue.h"
+#include "kernels/pointwise.h"
 #include "tests/catch.h"
 #include "tests/kernels/composite_cases.h"
 #include "tests/property.h"
@@ -52,6 +54,33 @@ TEST_CASE("the gradient of a fused op is its derivative") {
   }
   CHECK(checked == std::set<std::string>{"softmax", "log_softmax", "softmax_grad", "layer_norm", "rms_norm",
                                          "attention", "rope", "cross_entropy", "global_norm"});
+}
+
+TEST_CASE("the bias corrections of adam do not cancel in float32") {
+  // The first step: 1 - 0.999 computed as a difference would lose ten bits.
+  Graph g;
+  const std::vector<Value> one = {g.constant(Tensor::full(1, f32, {2}))},
+                           zero = {g.constant(Tensor(f32, {2}))};
+  const AdamStep s = adam(g.scalar(0.01), g.scalar(1), one, one, zero, zero);
+  const Node& node = g.node(g.info(s.parameters[0].id()).producer);
+  Graph parts;
+  std::vector<Value> inputs;
+  for (const ValueId id : node.inputs) inputs.push_back(parts.constant(g.info(id).constant));
+  node.op->decompose({parts, node, inputs});
+  const Node& corrections = parts.node(0);  // lr / (1 - beta1^step), 1 / (1 - beta2^step), lr * weight_decay
+  const std::vector<Tensor> operands = {parts.info(corrections.inputs[0]).constant,
+                                        parts.info(corrections.inputs[1]).constant};
+  std::vector<Tensor> values(3, Tensor()), errors(3, Tensor());
+  for (Tensor& t : values) t = Tensor(f32, {});
+  for (Tensor& t : errors) t = Tensor(f64, {});
+  evaluate_program(body_of(corrections.attributes), operands, values);
+  program_error(body_of(corrections.attributes), operands, errors);
+  CHECK(values[0].at(0) == Approx(0.1).epsilon(1e-6));
+  CHECK(values[1].at(0) == Approx(1000).epsilon(1e-6));
+  for (size_t i = 0; i < 2; ++i) {
+    // In unit roundoffs: tanh, its operand's two, and four more operations.
+    CHECK(errors[i].at(0) <= 16 * values[i].at(0));
+  }
 }
 
 TEST_CASE("every fused op documents its operands, results, attributes and cost") {
