@@ -29,12 +29,17 @@ class DeviceExecutor final : public backend::Executor {
 PrepareTable prepare_table() {
   PrepareTable table;
   add_attention_nodes(table);
+  add_convert_nodes(table);
   add_dropout_nodes(table);
+  add_gather_nodes(table);
+  add_layout_nodes(table);
   add_loss_nodes(table);
   add_matmul_nodes(table);
   add_normalize_nodes(table);
   add_optimizer_nodes(table);
   add_pointwise_nodes(table);
+  add_random_nodes(table);
+  add_reduce_nodes(table);
   add_rope_nodes(table);
   add_softmax_nodes(table);
   return table;

@@ -1,5 +1,5 @@
-// oneDNN, version 2 or 3, behind functions of our own types; onednn_api.h has what differs between the two. Built
-// without oneDNN, every function says that it is missing.
+// oneDNN, version 2 or 3, behind functions of our own types; onednn_api.h has what differs between the two.
+// Built without oneDNN, every function says that it is missing.
 #pragma once
 
 #include <cstdint>

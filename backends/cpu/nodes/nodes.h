@@ -3,6 +3,7 @@
 // "cpu.oracle.OP".
 #pragma once
 
+#include <algorithm>
 #include <functional>
 #include <map>
 #include <optional>
@@ -56,6 +57,15 @@ inline bool is_kernel_float(DType dtype) {
 // Threads for a kernel that streams over `elements`: less is done before a second thread has woken.
 inline Threads streaming_threads(int64_t elements, Threads all) {
   return elements < 32768 ? Threads{1} : all;
+}
+
+// By the largest of the node's operands and results.
+inline Threads streaming_threads(const backend::NodeRef& node, const NodeContext& context) {
+  int64_t most = 0;
+  for (uint32_t i = 0; i < node.inputs(); ++i)
+    if (node.input(i)) most = std::max(most, node.input(i).elements());
+  for (uint32_t i = 0; i < node.outputs(); ++i) most = std::max(most, node.output(i).elements());
+  return streaming_threads(most, context.threads);
 }
 
 }  // namespace heddle::cpu
