@@ -16,5 +16,6 @@ void add_devices(CLI::App& app);
 void add_train(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_ops(CLI::App& app);
+void add_conform(CLI::App& app);
 
 }  // namespace heddle::cli

@@ -40,6 +40,31 @@ std::string quoted(const std::string& word) {
   return plain && !word.empty() ? word : "'" + word + "'";
 }
 
+// Every reason once, with the ops it was given for.
+std::string refusals_text(const std::vector<OpSummary>& summaries) {
+  struct Reason {
+    std::string text, ops;
+    size_t cases = 0;
+  };
+  std::vector<Reason> reasons;
+  for (const OpSummary& o : summaries)
+    for (const OpSummary::Refusal& r : o.refusals) {
+      auto at =
+          std::find_if(reasons.begin(), reasons.end(), [&](const Reason& x) { return x.text == r.reason; });
+      if (at == reasons.end()) {
+        reasons.push_back({r.reason, o.op, r.cases});
+        continue;
+      }
+      at->ops += ", " + o.op;
+      at->cases += r.cases;
+    }
+  if (reasons.empty()) return "";
+  std::string s = "\nUnsupported, in the device's words:\n";
+  for (const Reason& r : reasons)
+    s += right(std::to_string(r.cases), 8) + "  " + r.text + "\n          " + r.ops + "\n";
+  return s;
+}
+
 }  // namespace
 
 const char* outcome_name(Outcome outcome) {
@@ -105,13 +130,8 @@ std::string Report::text() const {
          right(std::to_string(o.unsupported), 14) + right(o.passed + o.failed ? number(o.error) : "-", 24) +
          "\n";
 
+  s += refusals_text(summaries);
   bool heading = false;
-  for (const OpSummary& o : summaries)
-    for (const OpSummary::Refusal& r : o.refusals) {
-      if (!std::exchange(heading, true)) s += "\nUnsupported, in the device's words:\n";
-      s += "  " + padded(o.op, width) + right(std::to_string(r.cases), 6) + "  " + r.reason + "\n";
-    }
-  heading = false;
   for (const Result& r : results) {
     if (r.outcome != Outcome::failed) continue;
     if (!std::exchange(heading, true)) s += "\nFailed:\n";

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <optional>
+#include <set>
+#include <string>
 #include <utility>
 
 #include "conformance/contract.h"
@@ -27,9 +29,9 @@ bool is_selected(const Selection& s, const std::string& op, const std::string& i
   if (!s.op.empty() &&
       std::none_of(all.begin(), all.end(), [&](const CaseName& c) { return c.op == s.op; })) {
     std::string names;
+    std::set<std::string> listed;
     for (const CaseName& c : all)
-      if (names.find(c.op + ",") == std::string::npos) names += c.op + ", ";
-    names.erase(names.size() - 2);
+      if (listed.insert(c.op).second) names += (names.empty() ? "" : ", ") + c.op;
     throw Error(ErrorCode::not_found, "there are no cases of the op '" + s.op + "'; the ops are: " + names);
   }
   std::vector<CaseName> near = all;

@@ -97,6 +97,9 @@ void Registry::add(const hd_plugin* plugin, const std::string& library) {
         throw Error(ErrorCode::invalid_argument,
                     where + ": the device name '" + name + "' is taken by backend " + e.listing.backend +
                         (e.listing.library.empty() ? "" : " of " + e.listing.library));
+    for (const Entry& e : fresh)
+      if (e.listing.name == name)
+        throw Error(ErrorCode::invalid_argument, where + ": two of its devices are called '" + name + "'");
     fresh.push_back({{name, plugin->name, plugin->version ? plugin->version : "", library}, plugin, i});
   }
   entries_.insert(entries_.end(), fresh.begin(), fresh.end());
