@@ -6,7 +6,7 @@ namespace heddle::cpu {
 namespace {
 
 // Work below this many multiply-adds is done before a second thread has woken.
-constexpr double parallel_flops = 1 << 18;
+constexpr double parallel_flops = 1 << 24;
 
 Attention attention_of(const backend::NodeRef& node) {
   Attention a;

@@ -54,9 +54,10 @@ inline bool is_kernel_float(DType dtype) {
   return dtype == DType::float64 || dtype == DType::float32 || dtype == DType::bfloat16 ||
          dtype == DType::float16;
 }
-// Threads for a kernel that streams over `elements`: less is done before a second thread has woken.
+// Threads for a kernel that streams over `elements`: fewer are done before a second thread has woken, or would wait
+// for one that another program has taken off its core.
 inline Threads streaming_threads(int64_t elements, Threads all) {
-  return elements < 32768 ? Threads{1} : all;
+  return elements < (1 << 18) ? Threads{1} : all;
 }
 
 // By the largest of the node's operands and results.
