@@ -42,6 +42,7 @@ PrepareTable prepare_table() {
   add_reduce_nodes(table);
   add_rope_nodes(table);
   add_softmax_nodes(table);
+  add_sort_nodes(table);
   return table;
 }
 

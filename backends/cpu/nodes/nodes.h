@@ -41,6 +41,7 @@ void add_random_nodes(PrepareTable& table);
 void add_reduce_nodes(PrepareTable& table);
 void add_rope_nodes(PrepareTable& table);
 void add_softmax_nodes(PrepareTable& table);
+void add_sort_nodes(PrepareTable& table);
 
 inline Shape shape_of(const backend::ValueRef& value) {
   Shape shape;
