@@ -15,7 +15,8 @@ TextTask::TextTask(std::string text, int64_t context, uint64_t seed)
     throw Error(ErrorCode::invalid_argument, "a text of " + std::to_string(training_bytes_) +
                                                  " bytes has nothing to predict; at least 2 are needed");
   }
-  const int64_t held_out = training_bytes_ / 10;
+  constexpr int64_t enough = 1 << 16;  // to measure the loss to about a percent; more would only take longer
+  const int64_t held_out = std::min(training_bytes_ / 10, enough);
   if (held_out > context) training_bytes_ -= held_out;
   context_ = std::min(context, training_bytes_ - 1);
 }

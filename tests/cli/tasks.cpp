@@ -195,6 +195,11 @@ TEST_CASE("text rows are windows of the text and its next bytes", "[cli][tasks]"
   }
 }
 
+TEST_CASE("of a long text 64 KiB are held out", "[cli][tasks]") {
+  const TextTask task(std::string(1'000'000, 'x'), 16, 0);
+  CHECK(task.held_out_bytes() == 65536);
+}
+
 TEST_CASE("a short text shortens the rows; one byte is refused", "[cli][tasks]") {
   expect_error(ErrorCode::invalid_argument, "a text of 0 bytes", [] { TextTask("", 16, 0); });
   expect_error(ErrorCode::invalid_argument, "a text of 1 bytes", [] { TextTask("x", 16, 0); });

@@ -197,6 +197,19 @@ TEST_CASE("an interrupt saves what was reached", "[cli][train]") {
   succeed({"train", "--resume", file, "--steps", std::to_string(step + 1)});
 }
 
+TEST_CASE("a run that diverges ends with an error, and the saved run before it stays", "[cli][train]") {
+  const TemporaryFolder folder;
+  const std::string file = folder / "c";
+  write(file, "what was there");
+  const CommandResult result =
+      run_command(tiny_training({"--device", "reference", "--steps", "100", "--optimizer", "sgd", "--lr",
+                                 "1e30", "--clip", "0", "--save", file}));
+  CHECK(result.status == 1);
+  CHECK_THAT(result.error, ContainsSubstring("train with a lower --lr"));
+  CHECK(bytes_of(file) == "what was there");
+  CHECK(folder.entries() == std::set<std::string>{"c"});
+}
+
 TEST_CASE("--save-every leaves a checkpoint that a killed run goes on from", "[cli][train]") {
   const TemporaryFolder folder;
   const std::string file = folder / "c";
