@@ -157,8 +157,9 @@ ScalarProgram differentiate(const ScalarProgram& program, std::span<const uint32
                   "input " + number_text(i) + " of a scalar program is not a float, so it has no gradient");
     }
   }
-  // The derivatives of derivative steps come from their expansions.
-  const ScalarProgram forward = ir::expand_steps(program, is_gradient_step);
+  // In float32 at least, so that constants keep their digits. The derivatives of derivative steps come from
+  // their expansions.
+  const ScalarProgram forward = ir::expand_steps(widen(program), is_gradient_step);
   const auto n_in = static_cast<uint32_t>(forward.inputs.size());
   const auto n_out = static_cast<uint32_t>(forward.outputs.size());
   const auto shifted = [&](uint32_t r) { return r < n_in ? r : r + n_out; };

@@ -1,4 +1,5 @@
 // Compound steps as the steps they are made of.
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -89,7 +90,11 @@ ScalarProgram expand_steps(const ScalarProgram& p, bool (*which)(ScalarOp)) {
 }  // namespace ir
 
 ScalarProgram expand_compounds(const ScalarProgram& program) {
-  return simplify(ir::expand_steps(program, [](ScalarOp op) { return scalar_op_info(op).compound; }));
+  const auto is_compound = [](ScalarOp op) { return scalar_op_info(op).compound; };
+  const bool narrow_compound = std::any_of(
+      program.steps.begin(), program.steps.end(),
+      [&](const ScalarStep& s) { return is_compound(s.op) && size_of(s.dtype) < size_of(DType::float32); });
+  return simplify(ir::expand_steps(narrow_compound ? widen(program) : program, is_compound));
 }
 
 }  // namespace heddle

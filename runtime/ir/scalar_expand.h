@@ -5,7 +5,8 @@
 
 namespace heddle::ir {
 
-// The same program with the compound steps for which `which` is true written out.
+// The same program with the compound steps for which `which` is true written out. Their constants are
+// rounded to the dtype of the step: widen() narrow ones first.
 ScalarProgram expand_steps(const ScalarProgram& program, bool (*which)(ScalarOp));
 
 }  // namespace heddle::ir

@@ -128,7 +128,11 @@ const ScalarStep* only_step(const ScalarProgram& program);
 // programs that came from outside (plugins, files).
 void validate(const ScalarProgram& program);
 
-// The same program without compound steps.
+// The same program with float32 in place of narrower floats: what a device computes. They stay at the inputs
+// and outputs, and where a cast rounds to them. Formulas that need constants are written in the wide program.
+ScalarProgram widen(const ScalarProgram& program);
+
+// The same program without compound steps, widened if one was of a narrow float dtype.
 ScalarProgram expand_compounds(const ScalarProgram& program);
 
 // The same program without steps nobody reads, equal steps merged, inputs kept.

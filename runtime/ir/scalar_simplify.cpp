@@ -1,5 +1,6 @@
 // Dead steps dropped, equal steps merged, casts that change nothing removed; and inputs nobody reads.
 #include <map>
+#include <optional>
 #include <tuple>
 #include <utility>
 
@@ -55,6 +56,20 @@ bool is_rounded(const ScalarProgram& p, uint32_t reg) {
   }
 }
 
+// The register that holds what cast `s` would compute, if there is one: the operand when it has the dtype
+// already, or what a cast to a wider float, now undone, started from.
+std::optional<uint32_t> unchanged_by_cast(const ScalarProgram& p, const ScalarStep& s) {
+  const uint32_t x = s.operand[0];
+  if (p.dtype(x) == s.dtype) return !is_narrow(s.dtype) || is_rounded(p, x) ? std::optional(x) : std::nullopt;
+  if (x < p.inputs.size() || !is_float(s.dtype) || !is_float(p.dtype(x))) return std::nullopt;
+  const ScalarStep& wider = p.steps[x - p.inputs.size()];
+  const uint32_t origin = wider.operand[0];
+  const bool undone = wider.op == cast && size_of(wider.dtype) >= 4 &&
+                      size_of(s.dtype) < size_of(wider.dtype) && p.dtype(origin) == s.dtype &&
+                      is_rounded(p, origin);
+  return undone ? std::optional(origin) : std::nullopt;
+}
+
 std::vector<bool> live_registers(const ScalarProgram& p) {
   std::vector<bool> live(p.registers(), false);
   for (const uint32_t r : p.outputs) live[r] = true;
@@ -80,10 +95,11 @@ ScalarProgram simplify(const ScalarProgram& p) {
     const int operands = scalar_op_info(s.op).operands;
     for (int k = 0; k < operands; ++k) s.operand[k] = now[s.operand[k]];
     uint32_t& result = now[p.inputs.size() + i];
-    if (s.op == cast && merged.dtype(s.operand[0]) == s.dtype &&
-        (!is_narrow(s.dtype) || is_rounded(merged, s.operand[0]))) {
-      result = s.operand[0];
-      continue;
+    if (s.op == cast) {
+      if (const auto same = unchanged_by_cast(merged, s)) {
+        result = *same;
+        continue;
+      }
     }
     if (is_commutative(s.op) && s.operand[0] > s.operand[1]) std::swap(s.operand[0], s.operand[1]);
     const bool comparable = s.value == s.value;  // a NaN constant is equal to none

@@ -1,5 +1,7 @@
 // Expansion, simplification, fusion and pruning keep what a program computes.
 #include <algorithm>
+#include <array>
+#include <cmath>
 
 #include "ir/scalar_program.h"
 #include "tests/expect_error.h"
@@ -74,6 +76,74 @@ TEST_CASE("expand_compounds leaves no compound step and the same values to round
             Approx(evaluate(e, {{.real = x}})[0].real).margin(100 * 0x1p-53).epsilon(0));
     }
   }
+}
+
+TEST_CASE("widen computes the same with float32 in place of narrower floats") {
+  const uint64_t seed = property_seed();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  int compared = 0;
+  for (int round = 0; round < 300; ++round) {
+    const ScalarProgram p =
+        random_program(random, std::vector<DType>{bf16, f16, i32, boolean, f8e4m3}, 15, 3);
+    // The oracle rounds at a cast to float32, which in the wide program is no cast any more.
+    const bool rounds = std::any_of(p.steps.begin(), p.steps.end(), [](const ScalarStep& s) {
+      return s.op == ScalarOp::cast && s.dtype == f32;
+    });
+    if (rounds) continue;
+    const ScalarProgram w = widen(p);
+    CAPTURE(to_string(p), to_string(w));
+    validate(w);
+    CHECK(w.inputs == p.inputs);
+    for (const ScalarStep& s : w.steps)
+      CHECK((s.op == ScalarOp::cast || !is_float(s.dtype) || size_of(s.dtype) >= 4));
+    for (int i = 0; i < 3; ++i) {
+      const auto in = random_slots(random, p);
+      CHECK(same(p, evaluate(p, in), evaluate(w, in)));
+      ++compared;
+    }
+  }
+  CHECK(compared > 100);
+  ScalarProgram wide;
+  wide.outputs = {wide.add(ScalarOp::exp, wide.input(f32))};
+  CHECK(widen(wide) == wide);
+}
+
+TEST_CASE("expansions and derivatives of narrow floats keep the digits of their constants") {
+  const uint64_t seed = property_seed();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  const auto check = [&](const ScalarProgram& narrow, const ScalarProgram& exact, DType dtype) {
+    for (int i = 0; i < 200; ++i) {
+      const double x = static_cast<double>(draw(random, -64, 64)) / 16;
+      CAPTURE(to_string(narrow), x);
+      const std::vector<ScalarSlot> in(narrow.inputs.size(), ScalarSlot{.real = x});
+      const double got = evaluate(narrow, in)[0].real, want = evaluate(exact, in)[0].real;
+      // Constants of float32 are off by 2^-25, which the arguments, at most about 60, carry on; then one
+      // rounding.
+      CHECK(std::fabs(got - want) <= unit_roundoff(dtype) * std::fabs(want) + 1e-4 * unit_roundoff(dtype) +
+                                         300 * 0x1p-25 * std::fabs(want) + 0x1p-24);
+    }
+  };
+  for (const ScalarOpInfo& info : all_scalar_ops()) {
+    if (!info.compound) continue;
+    ScalarProgram exact;
+    exact.outputs = {exact.add(info.op, exact.input(f64))};
+    for (const DType dtype : {bf16, f16}) {
+      ScalarProgram p;
+      p.outputs = {p.add(info.op, p.input(dtype))};
+      check(expand_compounds(p), exact, dtype);
+      check(differentiate(p, std::array{0u}), differentiate(exact, std::array{0u}), dtype);
+    }
+  }
+}
+
+TEST_CASE("a gradient that only passes through is the operand itself, also for narrow floats") {
+  ScalarProgram p;
+  const uint32_t a = p.input(bf16), b = p.input(bf16);
+  p.outputs = {p.add(ScalarOp::add, a, b)};
+  CHECK(to_string(differentiate(p, std::array{0u, 1u})) ==
+        "(%0: bfloat16, %1: bfloat16, %2: bfloat16) { return %2, %2 }");
 }
 
 TEST_CASE("fuse computes the consumer of the producer") {
