@@ -27,8 +27,8 @@ Threads matmul_threads(const MatmulShape& s, Threads threads) {
   const double batches = static_cast<double>(s.batches());
   const double bytes =
       batches * static_cast<double>(size_of(s.dtype)) * static_cast<double>(s.m * s.k + s.k * s.n);
-  // Some 80 microseconds of one thread's work for each thread: with less, a thread that another program has taken
-  // off its core costs more than it brings.
+  // Some 80 microseconds of one thread's work for each thread: with less, a thread that another program has
+  // taken off its core costs more than it brings.
   const double worth = std::max(s.flops() / 16e6, bytes / 4e6);
   return {static_cast<int>(std::clamp(worth, 1.0, static_cast<double>(threads.count)))};
 }

@@ -55,8 +55,8 @@ inline bool is_kernel_float(DType dtype) {
   return dtype == DType::float64 || dtype == DType::float32 || dtype == DType::bfloat16 ||
          dtype == DType::float16;
 }
-// Threads for a kernel that streams over `elements`: fewer are done before a second thread has woken, or would wait
-// for one that another program has taken off its core.
+// Threads for a kernel that streams over `elements`: fewer are done before a second thread has woken, or
+// would wait for one that another program has taken off its core.
 inline Threads streaming_threads(int64_t elements, Threads all) {
   return elements < (1 << 18) ? Threads{1} : all;
 }

@@ -27,12 +27,15 @@ std::optional<Kernel> prepare_reduce(const NodeRef& node, const NodeContext& con
   const DType dtype = dtype_of_value(node.input(0));
   if (!kind || !covered(dtype)) return std::nullopt;
   const Threads threads = streaming_threads(node, context);
-  const auto reduce = std::make_shared<const Reduce>(*kind, dtype, shape_of(node.input(0)), node.ints("axes"));
+  const auto reduce =
+      std::make_shared<const Reduce>(*kind, dtype, shape_of(node.input(0)), node.ints("axes"));
   Kernel kernel;
   kernel.name = "cpu.reduce";
   kernel.scratch_bytes = reduce->scratch_bytes(threads);
   kernel.parallel = threads.count > 1;
-  kernel.run = [reduce, threads](const Arguments& a) { reduce->run(a.inputs[0], a.outputs[0], a.scratch, threads); };
+  kernel.run = [reduce, threads](const Arguments& a) {
+    reduce->run(a.inputs[0], a.outputs[0], a.scratch, threads);
+  };
   return kernel;
 }
 
@@ -40,7 +43,9 @@ std::optional<Kernel> prepare_argmax(const NodeRef& node, const NodeContext& con
   const DType dtype = dtype_of_value(node.input(0));
   if (!covered(dtype)) return std::nullopt;
   const Threads threads = streaming_threads(node, context);
-  const auto arg = std::make_shared<const ArgReduce>(node.text("kind", "max") == "max", dtype, shape_of(node.input(0)), static_cast<int>(node.integer("axis")));
+  const auto arg =
+      std::make_shared<const ArgReduce>(node.text("kind", "max") == "max", dtype, shape_of(node.input(0)),
+                                        static_cast<int>(node.integer("axis")));
   Kernel kernel;
   kernel.name = "cpu.argmax";
   kernel.parallel = threads.count > 1;
@@ -52,7 +57,9 @@ std::optional<Kernel> prepare_cumsum(const NodeRef& node, const NodeContext& con
   const DType dtype = dtype_of_value(node.input(0));
   if (!covered(dtype)) return std::nullopt;
   const Threads threads = streaming_threads(node, context);
-  const auto sum = std::make_shared<const CumulativeSum>(dtype, shape_of(node.input(0)), static_cast<int>(node.integer("axis")), node.integer("exclusive") != 0, node.integer("reverse") != 0);
+  const auto sum = std::make_shared<const CumulativeSum>(
+      dtype, shape_of(node.input(0)), static_cast<int>(node.integer("axis")), node.integer("exclusive") != 0,
+      node.integer("reverse") != 0);
   Kernel kernel;
   kernel.name = "cpu.cumsum";
   kernel.parallel = threads.count > 1;

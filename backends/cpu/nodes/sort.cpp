@@ -10,8 +10,7 @@ backend::Kernel prepare(const char* name, const backend::NodeRef& node, const No
   const backend::ValueRef x = node.input(0);
   const int axis = static_cast<int>(node.integer("axis"));
   const Sort sort(dtype_of_value(x), shape_of(x), axis, descending, shape_of(node.output(0))[axis]);
-  const Threads threads =
-      streaming_threads(x.elements() * 8, context.threads);  // each is read many times
+  const Threads threads = streaming_threads(x.elements() * 8, context.threads);  // each is read many times
   backend::Kernel kernel;
   kernel.name = name;
   kernel.scratch_bytes = sort.scratch_bytes(threads);
