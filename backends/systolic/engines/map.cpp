@@ -6,7 +6,8 @@
 namespace heddle::systolic {
 namespace {
 
-constexpr size_t register_bytes = row_max * sizeof(float);
+// A row, and some lines more, so that equal places of two registers do not share the low address bits.
+constexpr size_t register_bytes = row_max * sizeof(float) + 5 * 64;
 
 // One chunk of a row: brings operands into registers, runs the stages, stores the result. Returns the
 // registers of the result, for a reduction.

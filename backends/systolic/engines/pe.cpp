@@ -7,15 +7,15 @@
 namespace heddle::systolic {
 namespace {
 
-// Scratch of a product: packed stationary tiles of part of the K loop, one panel of the moving operand, a
-// staging row, a PSUM block when PSUM is not dense float32.
-constexpr size_t stationary_floats = 128 * 128;
-constexpr size_t panel_floats = 128 * packed_columns;
-constexpr size_t tiles_at_once = 8;
-constexpr size_t staging_floats = 8192;
+// Scratch of a product: the packed stationary tile, a packed block of the moving operand, a staging row, a
+// PSUM block when PSUM is not dense float32. Together with the PSUM tile they fit in the second-level cache
+// of today's hosts.
+constexpr int block_columns = 512;
+constexpr size_t stationary_floats = 128 / packed_rows * stationary_block_stride(128);
+constexpr size_t moving_floats = (block_columns / packed_columns + 1) * moving_panel_stride(128);
+constexpr size_t staging_floats = block_columns;
 constexpr size_t psum_floats = 128 * 4096;
-static_assert((tiles_at_once * stationary_floats + panel_floats + staging_floats + psum_floats) *
-                  sizeof(float) <=
+static_assert((stationary_floats + moving_floats + staging_floats + psum_floats) * sizeof(float) <=
               scratch_bytes);
 
 // Columns [begin, begin + count) of one row as dense floats: in place where they lie so, else in `staging`.
@@ -41,35 +41,30 @@ const float* row_of(const MatrixOperand& matrix, const std::byte* row, int64_t b
   return staging;
 }
 
-// [k][m] to blocks of packed_rows columns, each [k][columns of the block].
 void pack_stationary(const ProductTile& tile, int m, const Context& context, float* packed, float* staging) {
+  const auto pack = packed_kernels().pack_stationary;
   const std::byte* row = tile.stationary.place.in(context);
-  const int k = tile.rows;
-  for (int r = 0; r < k; ++r, row += tile.stationary.row_stride) {
-    const float* from = row_of(tile.stationary, row, 0, m, staging);
-    int i = 0;
-    for (; i + packed_rows <= m; i += packed_rows)
-      std::memcpy(packed + static_cast<int64_t>(i) * k + r * packed_rows, from + i,
-                  packed_rows * sizeof(float));
-    if (i < m)
-      std::memcpy(packed + static_cast<int64_t>(i) * k + r * (m - i), from + i,
-                  static_cast<size_t>(m - i) * sizeof(float));
-  }
+  for (int r = 0; r < tile.rows; ++r, row += tile.stationary.row_stride)
+    pack(packed, row_of(tile.stationary, row, 0, m, staging), m, r, tile.rows);
 }
 
-// Columns [begin, begin + count) to [k][count rounded up to 16], zeros behind.
 void pack_moving(const ProductTile& tile, int begin, int count, const Context& context, float* packed,
                  float* staging) {
+  const auto pack = packed_kernels().pack_moving;
   const std::byte* row = tile.moving.place.in(context);
-  const int padded = (count + 15) / 16 * 16;
-  for (int r = 0; r < tile.rows; ++r, row += tile.moving.row_stride, packed += padded) {
-    const float* from = row_of(tile.moving, row, begin, count, staging);
-    if (count == packed_columns) {
-      std::memcpy(packed, from, packed_columns * sizeof(float));
-    } else {
-      std::memcpy(packed, from, static_cast<size_t>(count) * sizeof(float));
-      std::fill(packed + count, packed + padded, 0.0f);
-    }
+  for (int r = 0; r < tile.rows; ++r, row += tile.moving.row_stride)
+    pack(packed, row_of(tile.moving, row, begin, count, staging), count, r, tile.rows);
+}
+
+// Brings columns [begin, begin + count) of rows [first, end) near, while the array multiplies another tile.
+void prefetch_rows(const MatrixOperand& matrix, int begin, int count, int first, int end,
+                   const Context& context) {
+  if (matrix.columns.rank != 1) return;
+  const int64_t step = matrix.columns.stride[0][0];
+  const std::byte* row = matrix.place.in(context) + begin * step + first * matrix.row_stride;
+  for (int r = first; r < end; ++r, row += matrix.row_stride) {
+    for (int64_t b = 0; b < count * step; b += 64) __builtin_prefetch(row + b, 0, 2);
+    __asm__ volatile("" ::"r"(row));  // GCC takes a function that only prefetches for one without effects
   }
 }
 
@@ -94,11 +89,11 @@ bool make_matrix(const Operand& operand, MatrixOperand& matrix) {
 
 Fault run_product(const void* arguments, const Context& context) {
   const Product& product = *static_cast<const Product*>(arguments);
-  static const PackedProduct kernel = packed_product();
+  const auto kernel = packed_kernels().product;
   auto* const scratch = static_cast<float*>(static_cast<void*>(context.scratch));
   float* const stationary = scratch;
-  float* const panel = stationary + tiles_at_once * stationary_floats;
-  float* const staging = panel + panel_floats;
+  float* const moving = stationary + stationary_floats;
+  float* const staging = moving + moving_floats;
   float* const block = staging + staging_floats;
 
   // PSUM that is not dense float32 rows is computed beside and written once.
@@ -122,22 +117,24 @@ Fault run_product(const void* arguments, const Context& context) {
     each_run(
         [&](std::byte* at, int64_t stride, float* row, size_t n) { product.load_psum(row, at, stride, n); });
 
-  bool overwrite = product.overwrite;
-  for (size_t first = 0; first < product.tile.size(); first += tiles_at_once) {
-    const size_t count = std::min(tiles_at_once, product.tile.size() - first);
-    for (size_t t = 0; t < count; ++t)
-      pack_stationary(product.tile[first + t], product.m, context, stationary + t * stationary_floats,
-                      staging);
-    for (int j = 0; j < product.n; j += packed_columns) {
-      const int columns = std::min(packed_columns, product.n - j);
-      for (size_t t = 0; t < count; ++t) {
-        const ProductTile& tile = product.tile[first + t];
-        pack_moving(tile, j, columns, context, panel, staging);
-        kernel(c + j, c_stride, stationary + t * stationary_floats, panel, tile.rows, product.m, columns,
-               overwrite && t == 0);
+  for (size_t t = 0; t < product.tile.size(); ++t) {
+    const ProductTile& tile = product.tile[t];
+    const ProductTile* next = t + 1 < product.tile.size() ? &product.tile[t + 1] : nullptr;
+    pack_stationary(tile, product.m, context, stationary, staging);
+    for (int j = 0; j < product.n; j += block_columns) {
+      const int columns = std::min(block_columns, product.n - j);
+      pack_moving(tile, j, columns, context, moving, staging);
+      for (int p = 0; p < columns; p += packed_columns) {
+        if (next != nullptr) {
+          const int first = p * next->rows / columns,
+                    end = std::min(next->rows, (p + packed_columns) * next->rows / columns);
+          prefetch_rows(next->moving, j, columns, first, end, context);
+          if (j == 0) prefetch_rows(next->stationary, 0, product.m, first, end, context);
+        }
+        kernel(c + j + p, c_stride, stationary, moving + p / packed_columns * moving_panel_stride(tile.rows),
+               tile.rows, product.m, std::min(packed_columns, columns - p), product.overwrite && t == 0);
       }
     }
-    overwrite = false;
   }
   if (!direct)
     each_run(

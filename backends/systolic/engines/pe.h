@@ -44,12 +44,21 @@ bool make_matrix(const Operand& operand, MatrixOperand& matrix);
 // A StepFunction whose arguments are a Product.
 Fault run_product(const void* product, const Context& context);
 
-// The kernel of packed operands: c[m, n] = (overwrite ? 0 : c) + sum_k a[k, m] b[k, n] as stated above.
-// a: blocks of packed_rows rows of m, each [k][rows of the block]; b: [k][columns], columns a multiple of 16
-// up to packed_columns, of which `n` are stored.
+// Packed operands. Stationary: blocks of packed_rows of its columns, each [k][columns of the block]. Moving:
+// panels of packed_columns, each [k][columns of the panel, rounded up to 16, zeros behind]. A little room
+// between blocks keeps them from competing for the same sets of the host's cache.
 inline constexpr int packed_rows = 8, packed_columns = 48;
-using PackedProduct = void (*)(float* c, int64_t c_stride, const float* a, const float* b, int k, int m,
-                               int n, bool overwrite);
-PackedProduct packed_product();
+constexpr int64_t stationary_block_stride(int k) { return int64_t{k} * packed_rows + 16; }
+constexpr int64_t moving_panel_stride(int k) { return int64_t{k} * packed_columns + 16; }
+
+struct PackedKernels {
+  // Scatters one row of the operand, `count` floats, as row r of k.
+  void (*pack_stationary)(float* packed, const float* row, int count, int r, int k);
+  void (*pack_moving)(float* packed, const float* row, int count, int r, int k);
+  // c[m, n] = (overwrite ? 0 : c) + sum_k a[k, m] b[k, n] as stated above, n <= packed_columns: one panel.
+  void (*product)(float* c, int64_t c_stride, const float* a, const float* b, int k, int m, int n,
+                  bool overwrite);
+};
+const PackedKernels& packed_kernels();
 
 }  // namespace heddle::systolic

@@ -96,7 +96,7 @@ void product(float* c, int64_t c_stride, const float* a, const float* b, int k, 
   const int b_stride = (n + 15) / 16 * 16;
   for (int i0 = 0; i0 < m; i0 += packed_rows) {
     const int in_block = std::min(packed_rows, m - i0);
-    const float* panel = a + static_cast<int64_t>(i0) * k;
+    const float* panel = a + i0 / packed_rows * stationary_block_stride(k);
     float* out = c + i0 * c_stride;
     int i = 0;
     for (; i + rows_max <= in_block; i += rows_max)
@@ -111,7 +111,41 @@ void product(float* c, int64_t c_stride, const float* a, const float* b, int k, 
   }
 }
 
-PackedProduct choose() { return product; }
+// Copies `n` floats, a multiple of `lanes`.
+template <class Tag>
+HWY_INLINE void copy_vectors(float* to, const float* from, int n) {
+  const Tag d;
+  const int lanes = static_cast<int>(hn::Lanes(d));
+  for (int i = 0; i < n; i += lanes) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+}
+
+void pack_stationary(float* packed, const float* row, int count, int r, int k) {
+  const int64_t stride = stationary_block_stride(k);
+  int i = 0;
+  for (; i + packed_rows <= count; i += packed_rows, packed += stride)
+    copy_vectors<hn::CappedTag<float, packed_rows>>(packed + r * packed_rows, row + i, packed_rows);
+  const int left = count - i;
+  for (int l = 0; l < left; ++l) packed[r * left + l] = row[i + l];
+}
+
+void pack_moving(float* packed, const float* row, int count, int r, int k) {
+  const int64_t stride = moving_panel_stride(k);
+  int j = 0;
+  for (; j + packed_columns <= count; j += packed_columns, packed += stride)
+    copy_vectors<D>(packed + r * packed_columns, row + j, packed_columns);
+  const int left = count - j;
+  if (left == 0) return;
+  const int padded = (left + 15) / 16 * 16;
+  float* to = packed + r * padded;
+  const int whole = left / 16 * 16;
+  copy_vectors<D>(to, row + j, whole);
+  for (int l = whole; l < padded; ++l) to[l] = l < left ? row[j + l] : 0.0f;
+}
+
+const PackedKernels* choose() {
+  static constexpr PackedKernels kernels{pack_stationary, pack_moving, product};
+  return &kernels;
+}
 
 }  // namespace heddle::systolic::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -119,6 +153,9 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace heddle::systolic {
 HWY_EXPORT(choose);
-PackedProduct packed_product() { return HWY_DYNAMIC_DISPATCH(choose)(); }
+const PackedKernels& packed_kernels() {
+  static const PackedKernels* const kernels = HWY_DYNAMIC_DISPATCH(choose)();
+  return *kernels;
+}
 }  // namespace heddle::systolic
 #endif
