@@ -38,6 +38,7 @@ std::optional<Kernel> scatter_kernel(const NodeRef& node, const NodeContext& con
   Kernel kernel;
   kernel.name = name;
   kernel.scratch_bytes = scatter->scratch_bytes();
+  if (!onto_zeros) kernel.in_place = {{0, 0}};
   kernel.parallel = threads.count > 1;
   kernel.run = [scatter, threads, indices, updates, onto_zeros](const Arguments& a) {
     scatter->run(onto_zeros ? nullptr : a.inputs[0], a.inputs[indices], a.inputs[updates], a.outputs[0],

@@ -88,9 +88,11 @@ std::optional<Kernel> prepare_dynamic_update_slice(const NodeRef& node, const No
   const Threads threads = threads_of(node, context);
   const auto update = std::make_shared<const DynamicUpdateSlice>(element_of(node), shape_of(node.input(0)),
                                                                  shape_of(node.input(1)));
-  return kernel_of("cpu.dynamic_update_slice", threads, [update, threads](const Arguments& a) {
+  Kernel kernel = kernel_of("cpu.dynamic_update_slice", threads, [update, threads](const Arguments& a) {
     update->run(a.inputs[0], a.inputs[1], a.in<int64_t>(2), a.outputs[0], threads);
   });
+  kernel.in_place = {{0, 0}};  // a cache is not copied to change one row of it
+  return kernel;
 }
 
 std::optional<Kernel> prepare_iota(const NodeRef& node, const NodeContext& context) {
