@@ -199,8 +199,7 @@ std::unique_ptr<backend::Device> open_device(const std::string& file, const back
   facts.name = description.name;
   facts.description =
       "simulated " + description.core + ": calibrated on public figures, never run on Trainium";
-  // A core has its share of the domain's memory.
-  const double share = description.hbm.gib * 1024 * 1024 * 1024 / description.hbm.cores_per_domain;
+  const double share = description.hbm.gib * 1024 * 1024 * 1024;  // of one core
   facts.memory_bytes =
       static_cast<uint64_t>(options.integer("memory", static_cast<int64_t>(share), 1, INT64_MAX));
   facts.clock = HD_CLOCK_SIMULATED;
