@@ -39,11 +39,14 @@ tracks = {}
 for e in spans:
     start = e["ts"] - first
     if start < window:
-        tracks.setdefault(names.get((e["pid"], e["tid"]), str(e["tid"])), []).append((start, max(e["dur"], window / 4000)))
-order = sorted(tracks, key=lambda n: ("dma" in n.lower() or "queue" in n.lower(), n))
+        name = names.get((e["pid"], e["tid"]), str(e["tid"])).replace(" (simulated)", "")
+        if name.startswith("dma queue"):  # one row for all queues that one engine triggers
+            name = f"DMA started by {name.split()[2]}"
+        tracks.setdefault(name, []).append((start, max(e["dur"], window / 4000)))
+order = sorted(tracks, key=lambda n: ("DMA" in n, n))
 fig, ax = plt.subplots(figsize=(8, 0.32 * len(order) + 1), dpi=120)
 for row, name in enumerate(order):
-    ax.broken_barh(tracks[name], (row - 0.4, 0.8), color=f"C{row % 10}")
+    ax.broken_barh(tracks[name], (row - 0.4, 0.8), color=f"C{row % 10}", alpha=0.7)
 ax.set_yticks(range(len(order)), order, fontsize=7)
 ax.invert_yaxis()
 ax.set_xlabel(f"simulated microseconds (the first {window:.0f} of a training step)")
