@@ -50,11 +50,13 @@ struct NodeCase {
   std::vector<Derived> derived = {};
 };
 
-// What runs: a graph without named dims, and its inputs in order.
+// What runs: a graph without named dims, its inputs and the contents of its variables, in order.
 struct Problem {
   Graph graph;
-  std::vector<Tensor> inputs;
+  std::vector<Tensor> inputs = {};
+  std::vector<Tensor> variables = {};
   bool exact = false;
+  uint64_t generation = 0;  // of the variables' contents, which are frozen unless it is 0
 };
 
 struct Case {

@@ -24,7 +24,7 @@ std::optional<Problem> find_probe(const device::OpenDevice& device) {
     Problem problem = c.make();
     if (problem.inputs.empty() || problem.inputs[0].elements() < 5 || problem.graph.outputs().empty())
       continue;
-    Partition partition(problem.graph);
+    Partition partition(problem);
     try {
       if (!refusal(device, partition.graph())) return problem;
     } catch (const Error&) {

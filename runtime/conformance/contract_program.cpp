@@ -8,8 +8,11 @@
 #include <mutex>
 #include <thread>
 
+#include "conformance/bound.h"
 #include "conformance/contract.h"
 #include "conformance/execution.h"
+#include "conformance/reference_run.h"
+#include "heddle/ops/matmul.h"
 
 namespace heddle::conformance {
 namespace {
@@ -95,7 +98,7 @@ void short_offer(const DevicePtr& device) {
 }
 
 void same_answer(const DevicePtr& device, const Problem& probe) {
-  Partition first(probe.graph), second(probe.graph);
+  Partition first(probe), second(probe);
   for (int i = 0; i < 3; ++i)
     expect(ask(device, first.graph()).verdict == HD_OFFER_YES &&
                ask(device, second.graph()).verdict == HD_OFFER_YES,
@@ -106,7 +109,7 @@ void same_answer(const DevicePtr& device, const Problem& probe) {
 // -------------------------------------------------------------------------------------------------
 
 void described(const DevicePtr& device, const Problem& probe) {
-  Partition partition(probe.graph);
+  Partition partition(probe);
   const device::Program program = device->compile(partition.graph());
   const hd_program_info info = device->describe(program);
   expect(info.n_kernel == probe.graph.node_count(), "hd_program_info names " + std::to_string(info.n_kernel) +
@@ -143,7 +146,7 @@ void graph_released(const DevicePtr& device, const Problem& probe) {
 
 // Two bindings of one program, with memory of their own.
 void two_bindings(const DevicePtr& device, const Problem& probe) {
-  Partition partition(probe.graph);
+  Partition partition(probe);
   const device::Stream stream = device->stream();
   const device::Program program = device->compile(partition.graph());
   const hd_program_info info = device->describe(program);
@@ -199,7 +202,7 @@ void host_memory(const DevicePtr& device, const Problem& probe) {
     throw NotApplicable("the device's memory is not the host's (HD_INFO_HOST_MEMORY)");
   Execution reference(device, probe);
   const std::vector<Tensor> wanted = reference.run(std::byte{0xff});
-  Partition partition(probe.graph);
+  Partition partition(probe);
   const device::Stream stream = device->stream();
   const device::Program program = device->compile(partition.graph());
   const hd_program_info info = device->describe(program);
@@ -233,6 +236,44 @@ void host_memory(const DevicePtr& device, const Problem& probe) {
   }
 }
 
+// A device may pack a frozen variable once, by its identity and generation: other contents are another
+// generation.
+void frozen_variable(const DevicePtr& device) {
+  const auto make = [](uint64_t generation) {
+    Problem problem;
+    problem.exact = true;
+    problem.generation = generation;
+    const auto tensor = [&](const Shape& shape, const std::string& seed) {
+      Tensor t(f32, shape);
+      Random random(seed);
+      fill::integers(-3, 3)(t, random);
+      return t;
+    };
+    problem.inputs = {tensor({33, 64}, "x")};
+    problem.variables = {tensor({64, 17}, "w" + std::to_string(generation))};
+    const Value x = problem.graph.input("x", f32, {33, 64}), w = problem.graph.variable("w", f32, {64, 17});
+    problem.graph.output("y", matmul(x, w));
+    return problem;
+  };
+  const Problem first = make(1), second = make(2);
+  Partition partition(first);
+  if (const auto reason = refusal(*device, partition.graph()))
+    throw NotApplicable("refuses the matmul of this case: " + *reason);
+  const auto expect_right = [](Execution& execution, const Problem& problem, const std::string& what) {
+    const std::vector<Tensor> values = run_reference(problem);
+    const Tensor got = execution.run(std::byte{0xff})[0];
+    expect(compare_exactly(got, values[problem.graph.outputs()[0].value], true).wrong == 0, what);
+  };
+  Execution one(device, first);
+  expect_right(one, first, "a matmul with a frozen variable is wrong");
+  Execution two(device, second);
+  expect_right(
+      two, second,
+      "a program for the next generation of a frozen variable computes with the last one's contents");
+  expect_right(one, first,
+               "a program for one generation of a frozen variable computes with the next one's contents");
+}
+
 // offer, compile, describe and bind come from any thread, several at once.
 void many_threads(const DevicePtr& device, const Problem& probe) {
   Execution alone(device, probe);
@@ -243,7 +284,7 @@ void many_threads(const DevicePtr& device, const Problem& probe) {
   const auto work = [&] {
     try {
       for (int i = 0; i < 4; ++i) {
-        Partition partition(probe.graph);
+        Partition partition(probe);
         expect(!refusal(*device, partition.graph()),
                "a node was refused on one thread that is offered on another");
         auto execution = std::make_unique<Execution>(device, probe);
@@ -274,6 +315,7 @@ std::vector<ContractCase> program_contract() {
           {"contract/program/graph_released", nullptr, graph_released},
           {"contract/binding/two_of_one_program", nullptr, two_bindings},
           {"contract/binding/host_memory", nullptr, host_memory},
+          {"contract/variable/frozen", frozen_variable, nullptr},
           {"contract/threads/compile", nullptr, many_threads}};
 }
 

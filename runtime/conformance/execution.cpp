@@ -7,17 +7,24 @@
 
 namespace heddle::conformance {
 
-Partition::Partition(const Graph& graph) : index_(graph.value_count()) {
+Partition::Partition(const Problem& problem) : index_(problem.graph.value_count()) {
+  const Graph& graph = problem.graph;
   std::vector<bool> is_output(graph.value_count());
   for (const NamedValue& o : graph.outputs()) is_output[o.value] = true;
   for (ValueId id = 0; id < graph.value_count(); ++id) {
     const ValueInfo& info = graph.info(id);
-    const hd_value_kind kind = info.kind == ValueKind::constant ? HD_VALUE_CONSTANT
-                               : info.kind == ValueKind::input  ? HD_VALUE_INPUT
-                               : is_output[id]                  ? HD_VALUE_OUTPUT
-                                                                : HD_VALUE_INTERMEDIATE;
+    const hd_value_kind kind = info.kind == ValueKind::constant   ? HD_VALUE_CONSTANT
+                               : info.kind == ValueKind::input    ? HD_VALUE_INPUT
+                               : info.kind == ValueKind::variable ? HD_VALUE_VARIABLE
+                               : is_output[id]                    ? HD_VALUE_OUTPUT
+                                                                  : HD_VALUE_INTERMEDIATE;
     index_[id] = encoded_.add_value(kind, info.dtype, info.dims, info.name,
                                     kind == HD_VALUE_CONSTANT ? info.constant.data() : nullptr);
+    if (kind != HD_VALUE_VARIABLE) continue;
+    hd_value& variable = encoded_.value(index_[id]);
+    variable.uid = 1 + info.variable;
+    variable.generation = problem.generation;
+    variable.frozen = problem.generation != 0;
   }
   const auto indices = [&](const std::vector<ValueId>& values) {
     std::vector<uint32_t> list;
@@ -28,6 +35,8 @@ Partition::Partition(const Graph& graph) : index_(graph.value_count()) {
     const Node& node = graph.node(id);
     encoded_.add_node(*node.op, node.name, node.attributes, indices(node.inputs), indices(node.outputs));
   }
+  for (const Update& u : graph.updates())
+    encoded_.add_update(index_[graph.variables()[u.variable].value], index_[u.value]);
 }
 
 std::optional<std::string> refusal(const device::OpenDevice& device, const hd_graph& graph) {
@@ -49,7 +58,7 @@ std::optional<std::string> refusal(const device::OpenDevice& device, const hd_gr
 }
 
 Execution::Execution(device::DevicePtr device, const Problem& problem)
-    : device_(std::move(device)), partition_(problem.graph), stream_(device_->stream()) {
+    : device_(std::move(device)), partition_(problem), stream_(device_->stream()) {
   const Graph& graph = problem.graph;
   program_ = device_->compile(partition_.graph());
   const hd_program_info info = device_->describe(program_);
@@ -59,7 +68,7 @@ Execution::Execution(device::DevicePtr device, const Problem& problem)
 
   std::vector<hd_span> spans(graph.value_count() + 1);
   const auto allocate = [&](uint32_t index, uint64_t bytes) {
-    auto memory = std::make_unique<GuardedMemory>(*device_, stream_, bytes);
+    auto memory = std::make_shared<GuardedMemory>(*device_, stream_, bytes);
     spans[index] = memory->span();
     return memory;
   };
@@ -68,6 +77,8 @@ Execution::Execution(device::DevicePtr device, const Problem& problem)
     operands_.push_back({graph.info(id).name, index, contents, allocate(index, contents.bytes())});
   };
   for (size_t i = 0; i < problem.inputs.size(); ++i) add_operand(graph.inputs()[i], problem.inputs[i]);
+  for (size_t i = 0; i < problem.variables.size(); ++i)
+    add_operand(graph.variables()[i].value, problem.variables[i]);
   for (ValueId id = 0; id < graph.value_count(); ++id)
     if (graph.info(id).kind == ValueKind::constant) add_operand(id, graph.info(id).constant);
   for (const NamedValue& o : graph.outputs()) {
@@ -81,7 +92,25 @@ Execution::Execution(device::DevicePtr device, const Problem& problem)
     results_.push_back({o.name, index, type, allocate(index, bytes)});
   }
   scratch_ = allocate(static_cast<uint32_t>(graph.value_count()), info.scratch_bytes);
+  // Where the program says that a result may be an operand's memory, it is.
+  for (uint32_t p = 0; p < info.n_in_place; ++p) share(info.in_place[p], spans);
   binding_ = device_->bind(program_, spans);
+}
+
+void Execution::share(hd_pair pair, std::vector<hd_span>& spans) {
+  const auto has = [](uint32_t index) { return [index](const auto& x) { return x.index == index; }; };
+  const auto result = std::find_if(results_.begin(), results_.end(), has(pair.first));
+  const auto operand = std::find_if(operands_.begin(), operands_.end(), has(pair.second));
+  if (result == results_.end() || operand == operands_.end())
+    throw Error(ErrorCode::internal, "hd_program_info.in_place pairs value " + std::to_string(pair.first) +
+                                         " with " + std::to_string(pair.second) +
+                                         "; it must name an output and an operand");
+  if (result->memory->bytes() != operand->memory->bytes())
+    throw Error(ErrorCode::internal, "hd_program_info.in_place pairs " + result->name + " with " +
+                                         operand->name + ", which is of another size");
+  result->memory = operand->memory;
+  operand->overwritten = true;
+  spans[pair.first] = operand->memory->span();
 }
 
 void Execution::expect_untouched(const std::string& what, const GuardedMemory& memory) const {
@@ -90,17 +119,18 @@ void Execution::expect_untouched(const std::string& what, const GuardedMemory& m
 }
 
 std::vector<Tensor> Execution::run(std::byte poison) {
+  for (const Result& r : results_) r.memory->poison(poison);
   for (const Operand& o : operands_) {
     o.memory->poison(poison);
     o.memory->write(o.contents.data());
   }
-  for (const Result& r : results_) r.memory->poison(poison);
   scratch_->poison(poison);
 
   device_->wait(stream_, device_->launch(stream_, binding_));
 
   for (const Operand& o : operands_) {
     expect_untouched("operand " + o.name, *o.memory);
+    if (o.overwritten) continue;
     Tensor now(o.contents.dtype(), o.contents.shape());
     o.memory->read(now.data());
     if (now.bytes() != 0 && std::memcmp(now.data(), o.contents.data(), now.bytes()) != 0)

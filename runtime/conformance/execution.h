@@ -12,10 +12,10 @@
 
 namespace heddle::conformance {
 
-// The partition of a whole graph: every node, nothing lowered or fused. The graph must outlive it.
+// The partition of a whole graph: every node, nothing lowered or fused. The problem must outlive it.
 class Partition {
  public:
-  explicit Partition(const Graph& graph);
+  explicit Partition(const Problem& problem);
   const hd_graph& graph() { return encoded_.graph(); }
   // The index of a value of the graph in the partition.
   uint32_t index(ValueId id) const { return index_[id]; }
@@ -48,23 +48,25 @@ class Execution {
     std::string name;
     uint32_t index;
     Tensor contents;
-    std::unique_ptr<GuardedMemory> memory;
+    std::shared_ptr<GuardedMemory> memory;
+    bool overwritten = false;  // by a result that takes its memory
   };
   struct Result {
     std::string name;
     uint32_t index;
     ValueType type;
-    std::unique_ptr<GuardedMemory> memory;
+    std::shared_ptr<GuardedMemory> memory;
   };
+  void share(hd_pair pair, std::vector<hd_span>& spans);
   void expect_untouched(const std::string& what, const GuardedMemory& memory) const;
 
   device::DevicePtr device_;
   Partition partition_;
   device::Stream stream_;
   device::Program program_;
-  std::vector<Operand> operands_;  // inputs and constants
+  std::vector<Operand> operands_;  // inputs, variables and constants
   std::vector<Result> results_;
-  std::unique_ptr<GuardedMemory> scratch_;
+  std::shared_ptr<GuardedMemory> scratch_;
   std::vector<ValueId> outputs_;       // of the graph
   std::vector<size_t> output_result_;  // per graph output: which of results_
   std::string kernels_;

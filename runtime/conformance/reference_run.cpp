@@ -20,13 +20,21 @@ std::vector<Tensor> run_reference(const OpSchema& op, const Attributes& given,
   return outputs;
 }
 
-std::vector<Tensor> run_reference(const Graph& graph, std::span<const Tensor> inputs) {
+std::vector<Tensor> given_values(const Problem& problem) {
+  const Graph& graph = problem.graph;
   std::vector<Tensor> values(graph.value_count());
-  for (size_t i = 0; i < inputs.size(); ++i) values[graph.inputs()[i]] = inputs[i];
+  for (size_t i = 0; i < problem.inputs.size(); ++i) values[graph.inputs()[i]] = problem.inputs[i];
+  for (size_t i = 0; i < problem.variables.size(); ++i)
+    values[graph.variables()[i].value] = problem.variables[i];
   for (ValueId v = 0; v < values.size(); ++v)
     if (graph.info(v).kind == ValueKind::constant) values[v] = graph.info(v).constant;
-  for (NodeId id = 0; id < graph.node_count(); ++id) {
-    const Node& node = graph.node(id);
+  return values;
+}
+
+std::vector<Tensor> run_reference(const Problem& problem) {
+  std::vector<Tensor> values = given_values(problem);
+  for (NodeId id = 0; id < problem.graph.node_count(); ++id) {
+    const Node& node = problem.graph.node(id);
     std::vector<Tensor> operands;
     for (const ValueId v : node.inputs) operands.push_back(v == no_value ? Tensor() : values[v]);
     const std::vector<Tensor> results = run_reference(*node.op, node.attributes, operands);

@@ -4,6 +4,7 @@
 #include <span>
 #include <vector>
 
+#include "conformance/case.h"
 #include "heddle/graph.h"
 #include "heddle/schema.h"
 
@@ -13,7 +14,10 @@ namespace heddle::conformance {
 std::vector<Tensor> run_reference(const OpSchema& op, const Attributes& attributes,
                                   std::span<const Tensor> inputs);
 
-// Every value of a graph without named dims and variables, by value id.
-std::vector<Tensor> run_reference(const Graph& graph, std::span<const Tensor> inputs);
+// The inputs, variables and constants of a problem's graph, by value id; its results are undefined tensors.
+std::vector<Tensor> given_values(const Problem& problem);
+
+// Every value of a problem's graph, by value id.
+std::vector<Tensor> run_reference(const Problem& problem);
 
 }  // namespace heddle::conformance

@@ -26,7 +26,7 @@ void add(Result& result, const std::string& output, const Tensor& got, const Com
 // Bit for bit, or where the fill makes arithmetic exact, by value: it may give either zero.
 void judge_exactly(Result& result, const Problem& problem, const std::vector<Tensor>& got) {
   result.exact = true;
-  const std::vector<Tensor> values = run_reference(problem.graph, problem.inputs);
+  const std::vector<Tensor> values = run_reference(problem);
   for (size_t i = 0; i < got.size(); ++i) {
     const NamedValue& output = problem.graph.outputs()[i];
     add(result, output.name, got[i], compare_exactly(got[i], values[output.value], problem.exact));
@@ -36,10 +36,8 @@ void judge_exactly(Result& result, const Problem& problem, const std::vector<Ten
 // A node whose results are the graph's outputs.
 void judge_within_bounds(Result& result, const Problem& problem, const std::vector<Tensor>& got) {
   const Node& node = problem.graph.node(0);
-  std::vector<Tensor> values(problem.graph.value_count()), operands;
-  for (size_t i = 0; i < problem.inputs.size(); ++i) values[problem.graph.inputs()[i]] = problem.inputs[i];
-  for (ValueId v = 0; v < values.size(); ++v)
-    if (problem.graph.info(v).kind == ValueKind::constant) values[v] = problem.graph.info(v).constant;
+  const std::vector<Tensor> values = given_values(problem);
+  std::vector<Tensor> operands;
   for (const ValueId v : node.inputs) operands.push_back(v == no_value ? Tensor() : values[v]);
   std::vector<ValueType> types;
   for (const ValueId v : node.outputs) types.push_back(ir::type_of(problem.graph.info(v)));
@@ -71,7 +69,7 @@ Result run_case(const device::DevicePtr& device, const Case& c) {
   const char* doing = "";
   try {
     const Problem problem = c.make();
-    Partition partition(problem.graph);
+    Partition partition(problem);
     if (const auto reason = refusal(*device, partition.graph())) {
       result.outcome = Outcome::unsupported;
       result.reason = *reason;

@@ -97,15 +97,24 @@ void emit_grad(const NodeContext& c) {
     const Tile dloss = dloss_pool.tile(p, {1}, DType::float32), lse = lse_pool.tile(p, {1}, DType::float32);
     nc.dma_load(dloss, dloss_in.rows(r.begin, r.count));
     nc.dma_load(lse, lse_in.rows(r.begin, r.count));
-    const Tile negative_lse = rows.scalar(r), kept = rows.scalar(r), factor = rows.scalar(r);
+    const Tile negative_lse = rows.scalar(r), kept = rows.scalar(r), exists = rows.scalar(r),
+               below = rows.scalar(r), scaled = rows.scalar(r), factor = rows.scalar(r);
     nc.tensor_scalar(negative_lse, lse, {AluOp::multiply, -1.0});
     const Tile probability = rows.row(r), difference = rows.row(r);
     nc.activation(probability, Function::exp, x, 1.0, negative_lse);
     // (class == target) - p, then times -dloss where kept
     nc.scalar_tensor_tensor(difference, rows.classes.rows(0, p), {AluOp::equal, target}, AluOp::subtract,
                             probability);
-    nc.tensor_scalar(kept, target, {AluOp::not_equal, ignore}, {AluOp::multiply, -1.0});
-    nc.tensor_tensor(factor, kept, AluOp::multiply, dloss);
+    // As in the loss: 1 for a class that exists, NaN for one that does not; and 0 where ignored, whatever
+    // dloss is.
+    nc.tensor_scalar(exists, target, {AluOp::greater_equal, 0.0});
+    nc.tensor_scalar(below, target, {AluOp::less, static_cast<double>(rows.columns)});
+    nc.tensor_tensor(exists, exists, AluOp::multiply, below);
+    nc.tensor_tensor(exists, exists, AluOp::divide, exists);
+    nc.tensor_tensor(scaled, exists, AluOp::multiply, dloss);
+    nc.tensor_scalar(scaled, scaled, {AluOp::multiply, -1.0});
+    nc.tensor_scalar(kept, target, {AluOp::not_equal, ignore});
+    nc.select(factor, kept, scaled, 0.0f);
     const Tile result = out_pool.tile(p, {rows.columns}, c.outputs[0].dtype);
     nc.tensor_scalar(result, difference, {AluOp::multiply, factor});
     nc.dma_store(out.rows(r.begin, r.count), result);

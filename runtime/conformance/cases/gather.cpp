@@ -41,16 +41,16 @@ Operand indices(const Place& p, DType dtype, bool outside) {
 }
 
 void add_gather(CaseList& list, DType dtype) {
-  for (const Place& p : places)
+  const auto add = [&](const Place& p, DType index, bool outside) {
     list.add({.op = "gather",
-              .operands = {{dtype, p.shape, fill::bits()}, indices(p, i64, false)},
+              .operands = {{dtype, p.shape, fill::bits()}, indices(p, index, outside)},
               .attributes = {{"axis", p.axis}}},
-             {short_name(dtype), text(p)});
-  for (const size_t i : {2, 5})
-    list.add({.op = "gather",
-              .operands = {{dtype, places[i].shape, fill::bits()}, indices(places[i], i32, true)},
-              .attributes = {{"axis", places[i].axis}}},
-             {short_name(dtype), text(places[i]), "outside"});
+             {short_name(dtype), text(p), short_name(index), outside ? "outside" : "inside"});
+  };
+  for (const DType index : {i64, i32}) {
+    for (const Place& p : places) add(p, index, false);
+    for (const size_t i : {2, 5}) add(places[i], index, true);
+  }
 }
 
 void add_scatter(CaseList& list, DType dtype) {
@@ -63,17 +63,19 @@ void add_scatter(CaseList& list, DType dtype) {
                 .operands = {{dtype, p.shape, fill}, indices(p, index, outside), {dtype, selected(p), fill}},
                 .attributes = {{"axis", p.axis}, {"mode", std::string(mode)}},
                 .exact = true},
-               {mode, short_name(dtype), text(p), variant});
+               {mode, short_name(dtype), text(p), short_name(index), variant});
     };
-    for (const Place& p : places) add(p, i64, false, "inside");
-    for (const size_t i : {2, 5}) add(places[i], i32, true, "outside");
-    // Many updates of few rows: the last one stays, or all are added.
-    add({{3, 17}, 0, {61}}, i64, false, "repeated");
-    if (adds && is_float(dtype))
-      list.add({.op = "scatter",
-                .operands = {{dtype, {3, 17}}, {i64, {61}, fill::indices(3)}, {dtype, {61, 17}}},
-                .attributes = {{"axis", int64_t{0}}, {"mode", std::string(mode)}}},
-               {mode, short_name(dtype), "3x17/axis0/at61", "random"});
+    for (const DType index : {i64, i32}) {
+      for (const Place& p : places) add(p, index, false, "inside");
+      for (const size_t i : {2, 5}) add(places[i], index, true, "outside");
+      // Many updates of few rows: the last one stays, or all are added.
+      add({{3, 17}, 0, {61}}, index, false, "repeated");
+      if (adds && is_float(dtype))
+        list.add({.op = "scatter",
+                  .operands = {{dtype, {3, 17}}, {index, {61}, fill::indices(3)}, {dtype, {61, 17}}},
+                  .attributes = {{"axis", int64_t{0}}, {"mode", std::string(mode)}}},
+                 {mode, short_name(dtype), "3x17/axis0/at61", short_name(index), "random"});
+    }
   }
 }
 
@@ -100,18 +102,20 @@ void add_embedding(CaseList& list, DType dtype) {
                {short_name(dtype), name, short_name(index), "integers"});
     }
     list.add({.op = "embedding_grad",
-              .operands = {{dtype, rows}, {i64, t.at, fill::indices(t.rows)}},
+              .operands = {{dtype, rows}, {i32, t.at, fill::indices(t.rows)}},
               .attributes = {{"rows", t.rows}}},
-             {short_name(dtype), name, "random"});
+             {short_name(dtype), name, "i32", "random"});
   }
-  list.add(
-      {.op = "embedding", .operands = {{dtype, {13, 5}, fill::bits()}, {i64, {61}, fill::indices(13, true)}}},
-      {short_name(dtype), "rows13x5/at61", "outside"});
-  list.add({.op = "embedding_grad",
-            .operands = {{dtype, {61, 5}, fill::integers(-2, 2)}, {i64, {61}, fill::indices(13, true)}},
-            .attributes = {{"rows", int64_t{13}}},
-            .exact = true},
-           {short_name(dtype), "rows13x5/at61", "outside"});
+  for (const DType index : {i64, i32}) {
+    list.add({.op = "embedding",
+              .operands = {{dtype, {13, 5}, fill::bits()}, {index, {61}, fill::indices(13, true)}}},
+             {short_name(dtype), "rows13x5/at61", short_name(index), "outside"});
+    list.add({.op = "embedding_grad",
+              .operands = {{dtype, {61, 5}, fill::integers(-2, 2)}, {index, {61}, fill::indices(13, true)}},
+              .attributes = {{"rows", int64_t{13}}},
+              .exact = true},
+             {short_name(dtype), "rows13x5/at61", short_name(index), "outside"});
+  }
 }
 
 void add_one_hot(CaseList& list) {

@@ -39,18 +39,28 @@ void add_loss_cases(CaseList& list) {
       const Targets all{"classes", fill::integers(0, classes - 1), -100};
       const Targets some{"ignored", fill::sprinkled(fill::integers(0, classes - 1), -100, 3), -100};
       for (const DType index : {i64, i32}) add(list, dtype, s, index, all, fill::uniform(-3, 3), "random");
-      add(list, dtype, s, i64, some, fill::uniform(-3, 3), "random");
+      add(list, dtype, s, i32, some, fill::uniform(-3, 3), "random");
     }
-    add(list, dtype, {7, 33}, i64, {"ignored2", fill::integers(0, 4), 2}, fill::uniform(-3, 3), "random");
-    add(list, dtype, {9, 33}, i64, {"all-ignored", fill::constant(-100), -100}, fill::uniform(-3, 3),
+    add(list, dtype, {7, 33}, i32, {"ignored2", fill::integers(0, 4), 2}, fill::uniform(-3, 3), "random");
+    add(list, dtype, {9, 33}, i32, {"all-ignored", fill::constant(-100), -100}, fill::uniform(-3, 3),
         "random");
-    add(list, dtype, {9, 33}, i64, {"outside", fill::values({0, 33, 32, -1, 5, -100, 1000}), -100},
+    add(list, dtype, {9, 33}, i32, {"outside", fill::values({0, 33, 32, -1, 5, -100, 1000}), -100},
         fill::uniform(-3, 3), "random");
-    add(list, dtype, {9, 33}, i64, {"classes", fill::integers(0, 32), -100}, fill::uniform(900, 1000),
+    add(list, dtype, {9, 33}, i32, {"classes", fill::integers(0, 32), -100}, fill::uniform(900, 1000),
         "large");
     // Classes that cannot be: minus infinity everywhere but at the targets.
-    add(list, dtype, {9, 14}, i64, {"class0", fill::constant(0), -100},
+    add(list, dtype, {9, 14}, i32, {"class0", fill::constant(0), -100},
         fill::sprinkled(fill::uniform(-2, 2), -INFINITY, 14), "hidden");
+    // A gradient that is NaN (a mean over no positions) does not reach the positions that are ignored.
+    const Attributes ignore = {{"ignore_index", int64_t{-100}}};
+    list.add({.op = "cross_entropy_grad",
+              .operands = {{wide(dtype), {9}, fill::values({NAN, 0.5, 0.25})},
+                           {dtype, {9, 33}, fill::uniform(-3, 3)},
+                           {i32, {9}, fill::values({-100, 3, 5})},
+                           {}},
+              .attributes = ignore,
+              .derived = {{3, "cross_entropy", ignore, {1, 2}, 1}}},
+             {short_name(dtype), "9x33", "i32", "ignored-nan"});
   }
 }
 

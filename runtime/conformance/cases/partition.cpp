@@ -21,6 +21,15 @@ class Builder {
     problem_.inputs.push_back(tensor(shape, name));
     return problem_.graph.input(name, dtype_, shape);
   }
+  Value variable(const Shape& shape) {
+    const std::string name = "v" + std::to_string(problem_.variables.size());
+    problem_.variables.push_back(tensor(shape, name));
+    return problem_.graph.variable(name, dtype_, shape);
+  }
+  void update(Value variable, Value v) {
+    problem_.graph.update(variable, v);
+    output(v);
+  }
   Value constant(const Shape& shape) { return problem_.graph.constant(tensor(shape, "c"), "c"); }
   void output(Value v) { problem_.graph.output("y" + std::to_string(problem_.graph.outputs().size()), v); }
   Problem finish() { return std::move(problem_); }
@@ -87,6 +96,21 @@ const Partition partitions[] = {
        Value total = made[11];
        for (int i = 0; i < 11; ++i) total = total + made[static_cast<size_t>((i * 5) % 11)];
        b.output(total);
+     }},
+    {"updates",
+     [](Builder& b) {
+       // Both variables are read before they change, one by two nodes and one only by its own update.
+       const Value w = b.variable({13, 5}), count = b.variable({1}), x = b.input({9, 13});
+       b.output(matmul(x, w));
+       b.update(w, w - b.input({13, 5}) * 0.5);
+       b.update(count, count + 1.0);
+     }},
+    {"updates-crossed",
+     [](Builder& b) {
+       // Each variable takes a value made of the other: neither may be overwritten before both are read.
+       const Value v = b.variable({7, 9}), w = b.variable({7, 9});
+       b.update(v, w + 1.0);
+       b.update(w, v * 2.0);
      }},
     {"same-operand-twice",
      [](Builder& b) {
