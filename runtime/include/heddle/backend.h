@@ -10,7 +10,7 @@
 //   Kernel make_relu(const NodeRef& n) {
 //     const int64_t count = n.output(0).elements();
 //     return {"toy.relu", [count](const Arguments& a) {
-//               for (int64_t i = 0; i < count; ++i) a.out<float>(0)[i] = std::max(0.f, a.in<float>(0)[i]);
+//               for (int64_t i = 0; i < count; ++i) a.out<float>(0)[i] = std::max(a.in<float>(0)[i], 0.f);
 //               }};
 //   }
 //   std::vector<DeviceFactory> devices() {

@@ -1,6 +1,7 @@
 // Reading a partition: values, nodes and attributes of an hd_graph.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <iterator>
 #include <span>
@@ -120,10 +121,16 @@ class NodeRef {
   uint32_t index_;
 };
 
-// The step of a pointwise node that has exactly one ("add", "relu"), or "" for longer programs.
+// The op of a pointwise node whose program is one step, from its operands in order to its only result ("add",
+// "relu"); "" for every other program, such as x + x, b - a and x + 1.
 inline std::string_view single_step(const NodeRef& node) {
   const hd_graph* body = node.program();
-  return body != nullptr && body->n_node == 1 ? std::string_view(body->node[0]->op) : std::string_view();
+  if (body == nullptr || body->n_node != 1 || body->n_output != 1) return {};
+  const hd_node* step = body->node[0];
+  if (body->output[0] != step->out[0] ||
+      !std::equal(step->in, step->in + step->n_in, body->input, body->input + body->n_input))
+    return {};
+  return step->op;
 }
 
 }  // namespace heddle::backend
