@@ -1,9 +1,9 @@
-// What Heddle itself costs: nanoseconds per node above the kernel's own time, fixed nanoseconds per run, and heap
-// allocations per run in steady state.
+// What Heddle itself costs: nanoseconds per node above the kernel's own time, fixed nanoseconds per run, and
+// heap allocations per run in steady state.
 //
-// The graph is a chain of n pointwise nodes of one element each (fusion off, one thread, so that nothing hides the
-// dispatch). The kernel's own time is measured on the same kernel object, called directly in a loop. Cost per node is
-// the slope over n; the fixed cost is the intercept.
+// The graph is a chain of n pointwise nodes of one element each (fusion off, one thread, so that nothing
+// hides the dispatch). The kernel's own time is measured on the same kernel object, called directly in a
+// loop. Cost per node is the slope over n; the fixed cost is the intercept.
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -42,7 +42,8 @@ struct Chain {
     g.output("y", x);
     SessionOptions options;
     options.fusion = false;
-    session = std::make_unique<Session>(g, std::vector<Device>{Device::open("cpu:threads=1")}, Variables(), options);
+    session = std::make_unique<Session>(g, std::vector<Device>{Device::open("cpu:threads=1")}, Variables(),
+                                        options);
     in = {Tensor(f32, {1})};
     out = {Tensor(f32, {1})};
     session->run(in, out);
@@ -78,9 +79,12 @@ int main(int argc, char** argv) {
   const bool json = argc > 1 && std::string(argv[1]) == "--json";
   Chain small(1), large(257);
   Kernel kernel;
-  std::vector<bench::Contender> contenders = {{"1 node", [&] { small.run(); }}, {"257 nodes", [&] { large.run(); }}, {"kernel", [&] { kernel.run(); }}};
+  std::vector<bench::Contender> contenders = {{"1 node", [&] { small.run(); }},
+                                              {"257 nodes", [&] { large.run(); }},
+                                              {"kernel", [&] { kernel.run(); }}};
   bench::interleave(contenders, 3.0);
-  const double one = bench::median(contenders[0].seconds) * 1e9, many = bench::median(contenders[1].seconds) * 1e9;
+  const double one = bench::median(contenders[0].seconds) * 1e9,
+               many = bench::median(contenders[1].seconds) * 1e9;
   const double own = bench::median(contenders[2].seconds) * 1e9;
   const double per_node = (many - one) / 256 - own, fixed = one - (many - one) / 256;
 
@@ -90,7 +94,12 @@ int main(int argc, char** argv) {
   const double allocated = static_cast<double>(allocations.load() - before) / runs;
 
   if (json) {
-    std::printf("%s\n", nlohmann::json{{"per_node_ns", per_node}, {"kernel_ns", own}, {"fixed_ns", fixed}, {"allocations_per_run", allocated}}.dump(2).c_str());
+    std::printf("%s\n", nlohmann::json{{"per_node_ns", per_node},
+                                       {"kernel_ns", own},
+                                       {"fixed_ns", fixed},
+                                       {"allocations_per_run", allocated}}
+                            .dump(2)
+                            .c_str());
   } else {
     std::printf("dispatch per node above the kernel  %8.1f ns   (kernel itself %.1f ns)\n", per_node, own);
     std::printf("fixed per run                       %8.1f ns\n", fixed);

@@ -103,7 +103,7 @@ std::string verdict(const TrainingSettings& settings, const std::vector<Training
       text += ", whose simulated clock says " + time_text(*run.simulated_us_per_step / 1e6);
       if (run.tensor_engine_percent)
         text += " with the tensor engine busy for " + formatted("%.1f %%", *run.tensor_engine_percent) +
-                " of them";
+                " of that";
     }
     text += ".";
   }

@@ -43,12 +43,12 @@ const std::vector<Setting>& settings_table() {
       {"dtype", &TrainingSettings::dtype, "f32|bf16",
        "Matrix products and attention in this dtype; weights, norms and loss stay float32 (f32)"},
       {"optimizer", &TrainingSettings::optimizer, "sgd|adam|adamw", "Optimizer (adamw)"},
-      {"lr", &TrainingSettings::lr, "X", "Highest learning rate (0.003; text: 0.005; sgd: 0.1)"},
+      {"lr", &TrainingSettings::lr, "X", "Highest learning rate (0.003; text: 0.004; sgd: 0.1)"},
       {"warmup", &TrainingSettings::warmup, "N", "Updates until it is reached (50; text: 30)"},
       {"decay", &TrainingSettings::decay, "N",
        "Updates until a cosine has taken it to a twentieth (500; text: 300)"},
       {"clip", &TrainingSettings::clip, "X", "Largest global norm of the gradients, 0 for any (1)"},
-      {"width", &TrainingSettings::width, "N", "Width of the model (64)"},
+      {"width", &TrainingSettings::width, "N", "Width of the model (64; text: 128)"},
       {"layers", &TrainingSettings::layers, "N", "Blocks (2)"},
       {"heads", &TrainingSettings::heads, "N", "Attention heads (4)"},
       {"kv-heads", &TrainingSettings::kv_heads, "N", "Key and value heads, 0 for as many (0)"},
@@ -186,8 +186,9 @@ TrainingSettings default_settings(bool text, const std::string& optimizer) {
   settings.optimizer = optimizer;
   settings.batch = text ? 32 : 128;
   settings.context = text ? 64 : AdditionTask::context_of(settings.digits);
-  settings.lr = optimizer == "sgd" ? 0.1 : text ? 0.005 : 0.003;
+  settings.lr = optimizer == "sgd" ? 0.1 : text ? 0.004 : 0.003;
   settings.warmup = text ? 30 : 50;
+  settings.width = text ? 128 : 64;
   settings.decay = text ? 300 : 500;
   return settings;
 }

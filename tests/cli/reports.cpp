@@ -58,7 +58,7 @@ TEST_CASE("the verdict says whether devices agree", "[cli]") {
   const std::string text = verdict(settings, {simulated});
   CHECK_THAT(text, ContainsSubstring(
                        "10.0 ms of wall-clock time on trn1, whose simulated clock says 812 us with the "
-                       "tensor engine busy for 12.3 % of them"));
+                       "tensor engine busy for 12.3 % of that"));
 }
 
 TEST_CASE("the bar fits the terminal and estimates what is left", "[cli]") {

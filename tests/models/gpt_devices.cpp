@@ -27,7 +27,8 @@ Tensor tokens(int64_t step, int64_t shift) {
   return t;
 }
 
-std::vector<double> curve(const GptConfig& config, const std::string& device, SessionOptions options = {}, int steps = 8) {
+std::vector<double> curve(const GptConfig& config, const std::string& device, SessionOptions options = {},
+                          int steps = 8) {
   MinimizeOptions minimize;
   minimize.max_grad_norm = 1;
   const Graph step = gpt_training_step(config, batch, AdamW{.learning_rate = 1e-2}, minimize);
@@ -58,10 +59,12 @@ TEST_CASE("a device with core ops only trains the GPT under forbid, with the sam
 
 TEST_CASE("cpu and the simulated NeuronCore train the GPT with the reference's curve", "[gpt]") {
   const std::vector<double> reference = curve(tiny(), "reference");
-  for (const char* device : {"cpu", "cpu:threads=1", "trn1"}) REQUIRE(largest_difference(reference, curve(tiny(), device)) < 1e-4);
+  for (const char* device : {"cpu", "cpu:threads=1", "trn1"})
+    REQUIRE(largest_difference(reference, curve(tiny(), device)) < 1e-4);
   SessionOptions unfused;
   unfused.fusion = false;
-  for (const char* device : {"cpu", "trn1"}) REQUIRE(largest_difference(reference, curve(tiny(), device, unfused)) < 1e-4);
+  for (const char* device : {"cpu", "trn1"})
+    REQUIRE(largest_difference(reference, curve(tiny(), device, unfused)) < 1e-4);
 }
 
 TEST_CASE("rope, rms_norm and grouped queries train on every device", "[gpt]") {
@@ -70,7 +73,8 @@ TEST_CASE("rope, rms_norm and grouped queries train on every device", "[gpt]") {
   config.heads = 4;
   config.kv_heads = 2;
   const std::vector<double> reference = curve(config, "reference", {}, 3);
-  for (const char* device : {"cpu", "trn1"}) REQUIRE(largest_difference(reference, curve(config, device, {}, 3)) < 1e-4);
+  for (const char* device : {"cpu", "trn1"})
+    REQUIRE(largest_difference(reference, curve(config, device, {}, 3)) < 1e-4);
 }
 
 TEST_CASE("the planner's peak is within a tenth of the lifetime lower bound on the GPT step", "[gpt]") {
@@ -82,7 +86,8 @@ TEST_CASE("the planner's peak is within a tenth of the lifetime lower bound on t
   const Explanation e = session.explain();
   REQUIRE(e.memory.size() == 1);
   REQUIRE(e.memory[0].lower_bound_bytes > 0);
-  REQUIRE(static_cast<double>(e.memory[0].arena_bytes) <= 1.1 * static_cast<double>(e.memory[0].lower_bound_bytes));
+  REQUIRE(static_cast<double>(e.memory[0].arena_bytes) <=
+          1.1 * static_cast<double>(e.memory[0].lower_bound_bytes));
   // One device: nothing crosses, and inputs, outputs and variables are bound where they are.
   REQUIRE(e.copies.empty());
 }

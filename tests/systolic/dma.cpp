@@ -150,3 +150,30 @@ TEST_CASE("scratch values and aliases") {
         16 * 32 * 4);  // each is last read before the next is written: one place serves all
   for (int64_t i = 0; i < 512; ++i) CHECK(run.tensors[0].at(i) == static_cast<double>(i + 3));
 }
+
+TEST_CASE("a scratch value keeps its memory while a tile that was loaded from it is used") {
+  // w is loaded once and used in every round, after other scratch values have been written.
+  KernelRun run;
+  NeuronCore& nc = run.nc;
+  const Hbm x = run.value(numbered(f32, {16, 32})), y = run.value(Tensor(f32, {16, 32}));
+  const Hbm w = nc.hbm_scratch("w", {16, 32}, f32), z = nc.hbm_scratch("z", {16, 32}, f32);
+  {
+    TilePool pool = nc.sbuf_pool("io", 3);
+    Tile loaded = pool.tile(16, {32}, f32), weights = pool.tile(16, {32}, f32),
+         sum = pool.tile(16, {32}, f32);
+    nc.dma_load(loaded, x);
+    nc.tensor_scalar(sum, loaded, {AluOp::add, 1});
+    nc.dma_store(w, sum);
+    nc.dma_load(weights, w);
+    nc.tensor_scalar(sum, weights, {AluOp::multiply, 100});
+    nc.dma_store(z, sum);
+    nc.tensor_scalar(sum, weights, {AluOp::add, 10});
+    nc.dma_store(y, sum);
+    nc.dma_copy(x, z);
+  }
+  run.run();
+  for (int64_t i = 0; i < 512; ++i) {
+    CHECK(run.tensors[1].at(i) == static_cast<double>(i + 11));
+    CHECK(run.tensors[0].at(i) == static_cast<double>(100 * (i + 1)));
+  }
+}

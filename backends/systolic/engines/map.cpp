@@ -38,6 +38,16 @@ const void* run_chunk(const Map& map, const std::array<std::byte*, nest_operands
   return registers[0];
 }
 
+// Powers that have an instruction of their own on every host: x^(1/2), x^(-1/2), x^2, x^-1, rounded correctly
+// (x^(-1/2) twice). Null for others.
+RowKernel root_kernel(float exponent) {
+  if (exponent == 0.5f) return function_kernel(Function::sqrt, false);
+  if (exponent == -0.5f) return function_kernel(Function::rsqrt, false);
+  if (exponent == 2.0f) return function_kernel(Function::square, false);
+  if (exponent == -1.0f) return function_kernel(Function::reciprocal, false);
+  return nullptr;
+}
+
 template <class PerChunk>
 Fault run_rows(const Map& map, const Context& context, const std::array<std::byte*, nest_operands_max>& begin,
                const Nest& nest, const PerChunk& per_chunk) {
@@ -137,6 +147,8 @@ void MapBuilder::emit(Map& map, const Pending& p) {
                         : is_scalar(p.b) ? Form::vector_scalar
                                          : Form::vector_vector;
       stage.kernel = binary_kernel(p.op, form, arithmetic_);
+      if (p.op == AluOp::power && p.b >= register_immediate0 && arithmetic_ == Arithmetic::float32)
+        if (const RowKernel exact = root_kernel(immediate_[p.b - register_immediate0])) stage.kernel = exact;
       break;
     }
     case Kind::scale_bias:

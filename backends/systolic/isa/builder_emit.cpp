@@ -34,13 +34,14 @@ Draft::Draft(const Stream& stream, Opcode opcode, Engine engine, Where where) : 
 
 Draft& Draft::out(const Tile& tile, Role role) { return in(tile, role); }
 
+void Draft::add(const View& view, Role role, Memory memory) {
+  if (view.tile == none) reject("an operand is not a tile: take one from a pool first");
+  if (static_cast<size_t>(count_) == operand_.size()) reject("has too many operands");
+  operand_[static_cast<size_t>(count_++)] = {&view, role, memory};
+}
+
 Draft& Draft::in(const Tile& tile, Role role) {
-  if (tile.view().tile == none) reject("an operand is not a tile: take one from a pool first");
-  if (static_cast<size_t>(count_) == view_.size()) reject("has too many operands");
-  view_[static_cast<size_t>(count_)] = tile.view();
-  view_[static_cast<size_t>(count_)].role = role;
-  memory_[static_cast<size_t>(count_)] = tile.memory();
-  ++count_;
+  add(tile.view(), role, tile.memory());
   return *this;
 }
 
@@ -54,7 +55,8 @@ Draft& Draft::scalar(const Scalar& operand, Role role, float Instruction::*immed
   }
   if (operand.tile().free_elements() != 1)
     reject("an operand per partition must have one element per partition");
-  return in(Tile(operand.tile(), operand.memory()), role);
+  add(operand.tile(), role, operand.memory());
+  return *this;
 }
 
 Draft& Draft::region(const Hbm& hbm) {
@@ -81,14 +83,16 @@ uint32_t NeuronCore::Impl::add_pattern(const AffinePattern& pattern) {
   return static_cast<uint32_t>(stream.patterns.size() - 1);
 }
 
-void NeuronCore::Impl::check_operand(const Draft& draft, const View& view, Memory memory) const {
+void NeuronCore::Impl::check_operand(const Draft& draft, const Draft::Operand& operand) const {
+  const View& view = *operand.view;
   const TileState& state = tiles_[view.tile];
   const TileInfo& info = stream.tiles[view.tile];
   if (!state.live)
     draft.reject("its tile of pool '" + stream.pools[info.pool].name +
                  "' is gone: the buffer was taken again or the pool closed; give the pool more buffers");
   if (is_dma(draft.instruction.opcode)) {
-    if (memory == Memory::psum) draft.reject("DMA reaches SBUF only; copy from PSUM with an engine first");
+    if (operand.memory == Memory::psum)
+      draft.reject("DMA reaches SBUF only; copy from PSUM with an engine first");
     return;
   }
   const int start = view.partition_start, count = view.partitions;
@@ -101,7 +105,7 @@ void NeuronCore::Impl::check_operand(const Draft& draft, const View& view, Memor
     if (view.stride[i] > 32767 && view.size[i] > 1)
       draft.reject("operand " + shape_text(view) + " has a stride of " + std::to_string(view.stride[i]) +
                    " elements; access patterns hold 16 bits");
-    if (is_written(view.role) && view.stride[i] == 0 && view.size[i] > 1)
+    if (is_written(operand.role) && view.stride[i] == 0 && view.size[i] > 1)
       draft.reject("the destination repeats elements (stride 0)");
   }
 }
@@ -153,17 +157,14 @@ void NeuronCore::Impl::mark_written(const View& view, const Instruction& instruc
 
 void NeuronCore::Impl::commit(Draft& draft) {
   Instruction& made = draft.instruction;
-  for (int i = 0; i < draft.count_; ++i) {
-    const View& view = draft.view_[static_cast<size_t>(i)];
-    check_operand(draft, view, draft.memory_[static_cast<size_t>(i)]);
-  }
-  for (int i = 0; i < draft.count_; ++i) {
-    const View& view = draft.view_[static_cast<size_t>(i)];
-    const bool reads_out =
-        view.role == Role::out &&
-        ((made.opcode == Opcode::matmul && !made.start) || made.opcode == Opcode::tensor_copy_predicated ||
-         (is_dma(made.opcode) && (made.op0 == AluOp::add || made.skip)));
-    if (made.opcode == Opcode::matmul && view.role == Role::out) {
+  for (const Draft::Operand& operand : draft.operands()) check_operand(draft, operand);
+  for (const Draft::Operand& operand : draft.operands()) {
+    const View& view = *operand.view;
+    const bool is_out = operand.role == Role::out;
+    const bool reads_out = is_out && ((made.opcode == Opcode::matmul && !made.start) ||
+                                      made.opcode == Opcode::tensor_copy_predicated ||
+                                      (is_dma(made.opcode) && (made.op0 == AluOp::add || made.skip)));
+    if (made.opcode == Opcode::matmul && is_out) {
       if (!reads_out) continue;
       const ByteRange bytes = byte_range(view);
       const auto& groups = tiles_[view.tile].groups;
@@ -175,7 +176,7 @@ void NeuronCore::Impl::commit(Draft& draft) {
       if (!begun)
         draft.reject("accumulates onto " + shape_text(view) +
                      " of PSUM that no matmul with start began, or that another instruction wrote since");
-    } else if (!is_written(view.role) || reads_out) {
+    } else if (!is_written(operand.role) || reads_out) {
       check_read(draft, view);
     }
   }
@@ -186,16 +187,16 @@ void NeuronCore::Impl::commit(Draft& draft) {
     stream.regions.push_back(hbm.region());
     if (hbm.index() == nullptr) continue;
     if (draft.region_count_ > 1) draft.reject("only loads and stores take a dynamic offset");
-    draft.in(Tile(*hbm.index(), Memory::sbuf), Role::index);
-    check_operand(draft, *hbm.index(), Memory::sbuf);
+    draft.add(*hbm.index(), Role::index, Memory::sbuf);
+    check_operand(draft, draft.operands().back());
     check_read(draft, *hbm.index());
   }
   made.view = static_cast<uint32_t>(stream.views.size());
   made.view_count = static_cast<uint8_t>(draft.count_);
-  stream.views.insert(stream.views.end(), draft.view_.begin(), draft.view_.begin() + draft.count_);
-  for (int i = 0; i < draft.count_; ++i) {
-    const View& view = draft.view_[static_cast<size_t>(i)];
-    if (is_written(view.role)) mark_written(view, made);
+  for (const Draft::Operand& operand : draft.operands()) {
+    stream.views.push_back(*operand.view);
+    stream.views.back().role = operand.role;
+    if (is_written(operand.role)) mark_written(*operand.view, made);
   }
   stream.instructions.push_back(made);
 }

@@ -31,9 +31,17 @@ class Draft {
 
  private:
   friend class NeuronCore;
+  // Views are the caller's until commit copies them.
+  struct Operand {
+    const View* view;
+    Role role;
+    Memory memory;
+  };
+  void add(const View& view, Role role, Memory memory);
+  std::span<const Operand> operands() const { return {operand_.data(), static_cast<size_t>(count_)}; }
+
   const Stream& stream_;
-  std::array<View, 12> view_;
-  std::array<Memory, 12> memory_;
+  std::array<Operand, 12> operand_;
   int count_ = 0;
   std::array<const Hbm*, 2> region_{};
   int region_count_ = 0;
@@ -86,7 +94,7 @@ class NeuronCore::Impl {
     std::vector<Group> groups;  // PSUM only
   };
 
-  void check_operand(const Draft& draft, const View& view, Memory memory) const;
+  void check_operand(const Draft& draft, const Draft::Operand& operand) const;
   void check_read(const Draft& draft, const View& view) const;
   void mark_written(const View& view, const Instruction& instruction);
 

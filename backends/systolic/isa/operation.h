@@ -55,7 +55,7 @@ enum class AluOp : uint8_t {
   divide,
   maximum,
   minimum,  // of a number and NaN: NaN
-  power,    // a^b as powf
+  power,    // a^b as powf; the exponents 1/2, -1/2, 2 and -1 as roots and products
   mod,      // floored: the result has the sign of b
   equal,
   not_equal,

@@ -86,11 +86,11 @@ std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& depende
       l.waiting.pop();
     const uint32_t i = best_instruction;
     const Instruction& instruction = stream.instructions[i];
-    const Cost c = cost.cost(instruction);
+    const Cost& c = cost.cost(instruction);
     int64_t end = best_start + c.latency;
     l.free = best_start + c.interval;
     if (is_dma(instruction.opcode)) {
-      const DmaCost d = cost.dma(instruction);
+      const DmaCost& d = cost.dma(instruction);
       const int64_t busy = d.partitions > 0 ? d.per_partition * std::min(8, d.partitions) : d.spread;
       dma_free = std::max(dma_free, best_start) + std::max(busy, d.hbm);
       end = dma_free + dma_fixed;

@@ -27,9 +27,19 @@ ScratchLayout plan_scratch(const Stream& stream, std::span<const uint32_t> order
     l.first = std::min(l.first, position);
     l.last = std::max(l.last, position);
   };
+  const auto instruction_at = [&](size_t position) -> const Instruction& {
+    return stream.instructions[order.empty() ? position : order[position]];
+  };
+  std::vector<size_t> last_use(stream.tiles.size(), 0);
+  for (size_t position = 0; position < stream.instructions.size(); ++position)
+    for (const View& view : stream.views_of(instruction_at(position))) last_use[view.tile] = position;
   for (size_t position = 0; position < stream.instructions.size(); ++position) {
-    const Instruction& i = stream.instructions[order.empty() ? position : order[position]];
+    const Instruction& i = instruction_at(position);
     touch(i.region, position), touch(i.region_out, position);
+    // A load may become a view: its tile then reads the value's memory for as long as the tile is used.
+    if (i.opcode != Opcode::dma_load) continue;
+    for (const View& view : stream.views_of(i))
+      if (is_written(view.role)) touch(i.region, last_use[view.tile]);
   }
   std::vector<Life> wanted;
   for (const Value& value : stream.values) {

@@ -14,8 +14,9 @@ struct ScratchLayout {
   uint64_t bytes = 0;
 };
 
-// A value lives from the first to the last instruction that touches it in `order` (empty: as emitted). With
-// `share` false every value has a place of its own.
+// A value lives from the first to the last instruction in `order` (empty: as emitted) that touches it or a
+// tile loaded from it: such a tile may be a view of the value's memory. With `share` false every value has a
+// place of its own.
 ScratchLayout plan_scratch(const Stream& stream, std::span<const uint32_t> order, bool share);
 
 }  // namespace heddle::systolic

@@ -6,7 +6,7 @@
 namespace heddle::systolic {
 namespace {
 
-int64_t from_nanoseconds(double ns) { return static_cast<int64_t>(std::llround(ns * 1000)); }
+int64_t from_nanoseconds(double ns) { return static_cast<int64_t>(ns * 1000 + 0.5); }
 
 bool is_16bit(const View& v) { return size_of(v.dtype) == 2; }
 
@@ -29,9 +29,7 @@ double inner_stride_bytes(const View& v) {
 
 }  // namespace
 
-int64_t picoseconds(double cycles, double ghz) {
-  return static_cast<int64_t>(std::llround(cycles * 1000.0 / ghz));
-}
+int64_t picoseconds(double cycles, double ghz) { return static_cast<int64_t>(cycles * 1000.0 / ghz + 0.5); }
 
 CostModel::CostModel(const Stream& stream, Column column)
     : stream_(stream), device_(*stream.device), column_(column), table_(function_count, -1) {
@@ -46,6 +44,13 @@ CostModel::CostModel(const Stream& stream, Column column)
   hop_ = from_nanoseconds(device_.sync.hop_ns);
   dma_start_ = from_nanoseconds(device_.dma.start_ns.in(column));
   dma_done_ = from_nanoseconds(device_.dma.done_ns.in(column));
+  cost_.reserve(stream.instructions.size());
+  dma_index_.reserve(stream.instructions.size());
+  for (const Instruction& i : stream.instructions) {
+    dma_index_.push_back(static_cast<uint32_t>(dma_.size()));
+    if (is_dma(i.opcode)) dma_.push_back(dma_of(i));
+    cost_.push_back(cost_of(i));
+  }
 }
 
 Cost CostModel::pe(const Instruction& i) const {
@@ -178,7 +183,7 @@ Cost CostModel::gpsimd(const Instruction& i) const {
           picoseconds(work, g.ghz), 0};
 }
 
-Cost CostModel::cost(const Instruction& i) const {
+Cost CostModel::cost_of(const Instruction& i) const {
   if (is_dma(i.opcode)) {
     const DmaDescription& d = device_.dma;
     const bool indirect = i.opcode == Opcode::dma_gather || i.opcode == Opcode::dma_scatter;
@@ -203,7 +208,7 @@ Cost CostModel::cost(const Instruction& i) const {
   }
 }
 
-DmaCost CostModel::dma(const Instruction& i) const {
+DmaCost CostModel::dma_of(const Instruction& i) const {
   const DmaDescription& d = device_.dma;
   DmaCost c;
   const Region* region = i.region == none ? nullptr : &stream_.regions[i.region];

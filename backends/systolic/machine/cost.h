@@ -37,10 +37,12 @@ struct DmaCost {
 
 class CostModel {
  public:
+  // Costs every instruction of the stream, which must stay as it is while the model is in use.
   CostModel(const Stream& stream, Column column);
 
-  Cost cost(const Instruction& i) const;
-  DmaCost dma(const Instruction& i) const;
+  // Of an instruction of the stream.
+  const Cost& cost(const Instruction& i) const { return cost_[index(i)]; }
+  const DmaCost& dma(const Instruction& i) const { return dma_[dma_index_[index(i)]]; }
   // Table of an activation's function; -1: any table holds it.
   int table(const Instruction& i) const {
     return i.engine == Engine::act &&
@@ -55,6 +57,9 @@ class CostModel {
   Column column() const { return column_; }
 
  private:
+  size_t index(const Instruction& i) const { return static_cast<size_t>(&i - stream_.instructions.data()); }
+  Cost cost_of(const Instruction& i) const;
+  DmaCost dma_of(const Instruction& i) const;
   Cost pe(const Instruction& i) const;
   Cost act(const Instruction& i) const;
   Cost dve(const Instruction& i) const;
@@ -64,6 +69,9 @@ class CostModel {
   const Stream& stream_;
   const Description& device_;
   Column column_;
+  std::vector<Cost> cost_;
+  std::vector<DmaCost> dma_;
+  std::vector<uint32_t> dma_index_;  // by instruction
   std::vector<int> table_;
   int64_t table_load_, hop_, dma_start_, dma_done_;
 };

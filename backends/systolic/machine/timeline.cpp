@@ -209,7 +209,7 @@ class Machine {
     record.cause = cause, record.binding = binding;
     int64_t occupied = std::max(record.end, record.issued);
     if (asynchronous(i.opcode)) {
-      const DmaCost cost = cost_.dma(i);
+      const DmaCost& cost = cost_.dma(i);
       const DmaEngines::Span span = dma_.take(cost, record.issued + cost_.dma_start());
       record.end = span.end + cost_.dma_done();
       timing_.transfer.push_back({index, span.begin, span.end});
