@@ -125,16 +125,10 @@ std::string Report::text() const {
   const std::vector<OpSummary> summaries = ops();
   for (const OpSummary& o : summaries) width = std::max(width, o.op.size());
   s += padded("op", width) + "   passed   failed   unsupported   largest error / bound\n";
-  std::string nothing;
-  for (const OpSummary& o : summaries) {
-    if (o.passed + o.failed == 0) {
-      nothing += (nothing.empty() ? "" : ", ") + o.op;
-      continue;
-    }
+  for (const OpSummary& o : summaries)
     s += padded(o.op, width) + right(std::to_string(o.passed), 9) + right(std::to_string(o.failed), 9) +
-         right(std::to_string(o.unsupported), 14) + right(number(o.error), 24) + "\n";
-  }
-  if (!nothing.empty()) s += "Not one case is offered of: " + nothing + "\n";
+         right(std::to_string(o.unsupported), 14) + right(o.passed + o.failed ? number(o.error) : "-", 24) +
+         "\n";
 
   s += refusals_text(summaries);
   bool heading = false;
