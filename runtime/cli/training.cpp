@@ -140,6 +140,7 @@ TrainingRun train_on(const std::vector<Device>& devices, Fallback fallback, cons
 
   std::vector<Tensor> inputs = {Tensor(i32, {settings.batch, settings.context}),
                                 Tensor(i32, {settings.batch, settings.context})};
+  if (settings.dropout > 0) inputs.push_back(Tensor(u64, {1}));
   std::vector<Tensor> outputs(graph.outputs().size());
   const size_t loss_index = index_of(graph, "loss");
   outputs[loss_index] = Tensor(f32, {});
@@ -161,6 +162,7 @@ TrainingRun train_on(const std::vector<Device>& devices, Fallback fallback, cons
     }
     const Clock::time_point start = Clock::now();
     task.fill(step, tokens, targets);
+    if (settings.dropout > 0) inputs[2].values<uint64_t>()[0] = static_cast<uint64_t>(step) << 32;
     session.run(inputs, outputs);
     const double seconds = seconds_since(start);
     const double loss = outputs[loss_index].at(0);

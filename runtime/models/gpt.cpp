@@ -22,6 +22,7 @@ namespace heddle {
 namespace {
 
 constexpr int64_t ignored_target = -100;
+constexpr uint64_t dropout_key = 0x6865'6464'6c65'0000;  // of the first place; any number does
 
 void check(bool fits, const std::string& what) {
   if (!fits) throw Error(ErrorCode::invalid_argument, "gpt: " + what);
@@ -58,10 +59,7 @@ class Builder {
  public:
   Builder(Graph graph, const GptConfig& config, Value dropout_counter)
       : graph_(std::move(graph)), config_(complete(config)) {
-    if (dropout_counter && config_.dropout > 0) {
-      dropout_counter_ = dropout_counter;
-      dropout_key_ = graph_.constant(Tensor::of<uint64_t>({0x6864646c65u}, {1}), "dropout_key");
-    }
+    if (config_.dropout > 0) dropout_counter_ = dropout_counter;
   }
 
   // tokens [batch, positions] -> logits [batch * positions, vocabulary]
@@ -159,9 +157,10 @@ class Builder {
 
   Value drop(Value x) {
     if (!dropout_counter_) return x;
-    constexpr uint64_t counters_per_site = uint64_t{1} << 24;  // 2^26 elements
-    const Value site = graph_.constant(Tensor::of<uint64_t>({counters_per_site * drop_sites_++}, {1}));
-    return dropout(x, config_.dropout, dropout_key_, dropout_counter_ + site);
+    // A key of its own for each place: the same counter draws other bits there.
+    const Value key =
+        graph_.constant(Tensor::of<uint64_t>({dropout_key + drop_sites_++}, {1}), "dropout_key");
+    return dropout(x, config_.dropout, key, dropout_counter_);
   }
 
   Graph graph_;
@@ -169,7 +168,7 @@ class Builder {
   Dim batch_;
   int64_t positions_ = 0;
   Value embedding_, rope_cos_, rope_sin_;
-  Value dropout_counter_, dropout_key_;
+  Value dropout_counter_;
   uint64_t drop_sites_ = 0;
 };
 
@@ -208,12 +207,7 @@ Graph gpt_training_step(const GptConfig& config, const Dim& batch, const Optimiz
   const Dims dims = {batch, positions_or_context(config, positions)};
   const Value tokens = graph.input("tokens", i32, dims);
   const Value targets = graph.input("targets", i32, dims);
-  Value counter;
-  if (config.dropout > 0) {
-    counter = graph.variable("dropout_counter", u64, {1}, init::zeros());
-    // The draws of one step lie within 2^32 counters of its first.
-    graph.update(counter, counter + graph.constant(Tensor::of<uint64_t>({uint64_t{1} << 32}, {1})));
-  }
+  const Value counter = config.dropout > 0 ? graph.input("dropout_counter", u64, {1}) : Value();
   const Value loss = loss_of(gpt_logits(tokens, config, counter), targets);
   options.groups.push_back({.matches = is_undecayed, .weight_decay = 0, .learning_rate_scale = 1});
   const Minimized minimized = minimize(loss, optimizer, options);

@@ -33,7 +33,7 @@ TEST_CASE("devices lists what can be opened", "[cli]") {
   std::set<std::string> names;
   for (const json& device : document.at("devices")) {
     names.insert(device.at("name").get<std::string>());
-    CHECK(device.contains("description"));
+    CHECK(device.contains("description") != device.contains("error"));  // systolic needs a file
   }
   std::set<std::string> listed;
   for (const auto& listing : heddle::list_devices()) listed.insert(listing.name);

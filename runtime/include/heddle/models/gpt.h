@@ -41,14 +41,14 @@ int64_t gpt_parameter_count(const GptConfig& config);
 
 // logits [batch * positions, vocabulary] in config.compute, for tokens int [batch, positions]; positions must
 // be a number of at most config.context. Declares the variables "embedding", "layer0.attention.query" and so
-// on in the tokens' graph. `dropout_counter`: uint64 [1]; dropout is left out without it. Draws of one
-// counter value never meet those of another within 2^32 of it.
+// on in the tokens' graph. `dropout_counter`: uint64 [1]; without it nothing is dropped.
 Value gpt_logits(Value tokens, const GptConfig& config, Value dropout_counter = {});
 
 // One training step. Inputs "tokens" and "targets", int32 [batch, positions], targets of -100 not counting;
 // outputs "loss", the mean cross-entropy in nats over the targets that count, and "learning_rate", both
-// float32 of rank 0, and "gradient_norm" when options.max_grad_norm asks for one. Biases and norms are not
-// decayed. `positions` 0 means config.context.
+// float32 of rank 0, and "gradient_norm" when options.max_grad_norm asks for one. With dropout there is a
+// third input, "dropout_counter", uint64 [1]: count it up by 2^32 every step, so that no bits are drawn
+// twice. Biases and norms are not decayed. `positions` 0 means config.context.
 Graph gpt_training_step(const GptConfig& config, const Dim& batch, const Optimizer& optimizer,
                         MinimizeOptions options = {}, int64_t positions = 0);
 
