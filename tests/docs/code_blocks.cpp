@@ -1,5 +1,5 @@
-// Code in the guides is code of the examples: a block under a comment that names a file stands in that file as it is.
-// The files themselves are compiled and run by the install test.
+// Code in the guides is code of the examples: a block under a comment that names a file stands in that file
+// as it is. The files themselves are compiled and run by the install test.
 #include <filesystem>
 #include <fstream>
 #include <sstream>
