@@ -7,11 +7,14 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "systolic/engines/row_function.cpp"
 #include "hwy/foreach_target.h"
+// After foreach_target.
 #include "hwy/highway.h"
-#include "systolic/engines/math-inl.h"
+
+#include "core/math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heddle::systolic::HWY_NAMESPACE {
+using namespace heddle::vmath::HWY_NAMESPACE;  // NOLINT: the functions below are written in its terms
 
 HWY_INLINE V one() { return constant(1.0f); }
 HWY_INLINE V half() { return constant(0.5f); }
