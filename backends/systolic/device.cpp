@@ -7,10 +7,10 @@
 #include "heddle/backend.h"
 #include "heddle/error.h"
 #include "heddle/schema.h"
+#include "heddle/systolic/program.h"
 #include "ir/abi_codec.h"
 #include "kernels/catalogue.h"
 #include "systolic/kernels/lowering.h"
-#include "systolic/program.h"
 
 namespace heddle::systolic {
 namespace {

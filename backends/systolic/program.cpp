@@ -1,4 +1,4 @@
-#include "systolic/program.h"
+#include "heddle/systolic/program.h"
 
 #include <optional>
 

@@ -1,10 +1,10 @@
 // Device files: the built-in ones, inheritance, and what a wrong file says.
-#include "systolic/machine/description.h"
+#include "heddle/systolic/description.h"
 
 #include <cstdio>
 #include <fstream>
 
-#include "systolic/isa/operation.h"
+#include "heddle/systolic/operation.h"
 #include "tests/catch.h"
 #include "tests/expect_error.h"
 

@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "heddle/systolic/builder.h"
+#include "heddle/systolic/program.h"
 #include "heddle/tensor.h"
-#include "systolic/isa/builder.h"
-#include "systolic/program.h"
 
 namespace heddle::test {
 

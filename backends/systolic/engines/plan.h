@@ -13,8 +13,8 @@
 #include <span>
 #include <vector>
 
+#include "heddle/systolic/instruction.h"
 #include "systolic/engines/step.h"
-#include "systolic/isa/instruction.h"
 
 namespace heddle::systolic {
 

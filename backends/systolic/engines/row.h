@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "heddle/systolic/operation.h"
 #include "systolic/engines/step.h"
-#include "systolic/isa/operation.h"
 
 namespace heddle::systolic {
 

@@ -1,5 +1,5 @@
 // One function per instruction: the rules of its own operands. Shared rules are in builder_emit.cpp.
-#include "systolic/isa/builder.h"
+#include "heddle/systolic/builder.h"
 
 #include <algorithm>
 #include <array>

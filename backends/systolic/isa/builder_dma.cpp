@@ -1,5 +1,5 @@
 // The DMA instructions of the kernel builder.
-#include "systolic/isa/builder.h"
+#include "heddle/systolic/builder.h"
 #include "systolic/isa/builder_impl.h"
 
 namespace heddle::systolic {

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "heddle/systolic/builder.h"
 #include "systolic/isa/allocator.h"
-#include "systolic/isa/builder.h"
 
 namespace heddle::systolic {
 

@@ -1,4 +1,4 @@
-#include "systolic/isa/operation.h"
+#include "heddle/systolic/operation.h"
 
 #include <array>
 

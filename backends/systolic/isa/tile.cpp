@@ -1,4 +1,4 @@
-#include "systolic/isa/tile.h"
+#include "heddle/systolic/tile.h"
 
 #include <string>
 #include <vector>

@@ -10,7 +10,7 @@
 #include "heddle/attributes.h"
 #include "heddle/backend/kernel.h"
 #include "heddle/shape.h"
-#include "systolic/isa/builder.h"
+#include "heddle/systolic/builder.h"
 
 namespace heddle::systolic {
 

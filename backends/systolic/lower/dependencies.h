@@ -12,7 +12,7 @@
 #include <span>
 #include <vector>
 
-#include "systolic/isa/instruction.h"
+#include "heddle/systolic/instruction.h"
 
 namespace heddle::systolic {
 

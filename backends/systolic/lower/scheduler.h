@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "systolic/isa/instruction.h"
+#include "heddle/systolic/instruction.h"
 #include "systolic/lower/dependencies.h"
 #include "systolic/machine/cost.h"
 

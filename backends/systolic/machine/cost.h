@@ -13,7 +13,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "systolic/isa/instruction.h"
+#include "heddle/systolic/instruction.h"
 
 namespace heddle::systolic {
 

@@ -1,4 +1,4 @@
-#include "systolic/machine/description.h"
+#include "heddle/systolic/description.h"
 
 #include <toml++/toml.h>
 

@@ -25,7 +25,7 @@
 // element per partition. Bitwise operators, and everything GpSimd does with operands that are all integers,
 // is integer arithmetic (32 bits, wrapping), exact also beyond 2^24.
 //
-// Costs are in the device file (machine/description.h) and formed in machine/cost.h.
+// Costs are in the device file (description.h).
 // Threads: one builder belongs to one thread.
 #pragma once
 
@@ -34,7 +34,7 @@
 #include <span>
 #include <string>
 
-#include "systolic/isa/tile.h"
+#include "heddle/systolic/tile.h"
 
 namespace heddle::systolic {
 

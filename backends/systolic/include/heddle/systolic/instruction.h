@@ -15,8 +15,8 @@
 #include <vector>
 
 #include "heddle/dtype.h"
-#include "systolic/isa/operation.h"
-#include "systolic/machine/description.h"
+#include "heddle/systolic/description.h"
+#include "heddle/systolic/operation.h"
 
 namespace heddle::systolic {
 

@@ -1,6 +1,6 @@
 // From a stream of instructions to numbers and a time.
 //
-//   NeuronCore nc(load_description("trn1"));       // isa/builder.h: emit a kernel, or the kernels of a whole
+//   NeuronCore nc(load_description("trn1"));       // builder.h: emit a kernel, or the kernels of a whole
 //   graph
 //   ...
 //   Program program = compile(std::move(nc).finish(), {});
@@ -25,8 +25,8 @@
 #include <span>
 #include <string>
 
-#include "systolic/isa/instruction.h"
-#include "systolic/machine/timeline.h"
+#include "heddle/systolic/instruction.h"
+#include "heddle/systolic/timing.h"
 
 namespace heddle::systolic {
 

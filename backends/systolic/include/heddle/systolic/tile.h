@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "heddle/shape.h"
-#include "systolic/isa/instruction.h"
+#include "heddle/systolic/instruction.h"
 
 namespace heddle::systolic {
 
