@@ -65,3 +65,18 @@ TEST_CASE("ops lists the catalogue", "[cli]") {
   CHECK_THAT(attention, !ContainsSubstring("softmax_grad"));
   CHECK_THAT(output_of({"ops", "--markdown"}), ContainsSubstring("layer_norm"));
 }
+
+TEST_CASE("ops says what a device offers", "[cli]") {
+  const json document = json::parse(
+      output_of({"ops", "--device", "reference", "--device", "trn1", "--family", "random", "--json"}));
+  for (const json& op : document.at("ops")) {
+    const json& offers = op.at("offers");
+    REQUIRE(offers.size() == 2);
+    CHECK(offers[0].at("offered") == offers[0].at("cases"));
+    CHECK(offers[1].at("cases") == offers[0].at("cases"));
+    // Every refusal has a reason, and only a refusal has one.
+    CHECK((offers[1].at("offered") < offers[1].at("cases")) == (offers[1].at("reason") != ""));
+  }
+  CHECK_THAT(output_of({"ops", "--device", "reference:composites=off", "--family", "softmax"}),
+             ContainsSubstring("reference:composites=off: "));
+}
