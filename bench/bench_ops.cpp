@@ -1,11 +1,12 @@
-// The ops of a transformer one by one, on any device, with Google Benchmark: what one run of a session costs, and
-// the op's own work (its schema's flops and bytes) over that time.
+// The ops of a transformer one by one, on any device, with Google Benchmark: what one run of a session costs,
+// and the op's own work (its schema's flops and bytes) over that time.
 //
-//   bench_ops [--device NAME]... [Google Benchmark's options: --benchmark_filter=attention, --benchmark_format=json]
+//   bench_ops [--device NAME]... [Google Benchmark's options: --benchmark_filter=attention,
+//   --benchmark_format=json]
 //
-// Times are wall clock. Of a simulated device that is the time of the simulation; what the device would take is the
-// counter `simulated_us`, which is never added to it. To compare ways of doing the same work take bench_matmul: its
-// contenders take turns.
+// Times are wall clock. Of a simulated device that is the time of the simulation; what the device would take
+// is the counter `simulated_us`, which is never added to it. To compare ways of doing the same work take
+// bench_matmul: its contenders take turns.
 #include <benchmark/benchmark.h>
 
 #include <cstdio>
@@ -40,14 +41,23 @@ const std::vector<Case>& cases() {
          const auto head = [&](const char* name) { return g.input(name, f32, {1, 8, 512, 64}); };
          g.output("y", attention(head("q"), head("k"), head("v"), {.causal = true}));
        }},
-      {"softmax/f32/2048x1024", [](Graph& g) { g.output("y", softmax(g.input("x", f32, {2048, 1024}))); }},
+      {"softmax/f32/2048x1024",
+       [](Graph& g) {
+         g.output("y", softmax(g.input("x", f32, {2048, 1024})));
+       }},
       {"layer_norm/f32/2048x1024",
        [](Graph& g) {
          g.output("y", layer_norm(g.input("x", f32, {2048, 1024}), g.input("scale", f32, {1024}),
                                   g.input("bias", f32, {1024})));
        }},
-      {"gelu/f32/2048x1024", [](Graph& g) { g.output("y", gelu(g.input("x", f32, {2048, 1024}))); }},
-      {"reduce_sum/f32/2048x1024", [](Graph& g) { g.output("y", sum(g.input("x", f32, {2048, 1024}), {-1})); }},
+      {"gelu/f32/2048x1024",
+       [](Graph& g) {
+         g.output("y", gelu(g.input("x", f32, {2048, 1024})));
+       }},
+      {"reduce_sum/f32/2048x1024",
+       [](Graph& g) {
+         g.output("y", sum(g.input("x", f32, {2048, 1024}), {-1}));
+       }},
   };
   return all;
 }

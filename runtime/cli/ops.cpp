@@ -115,14 +115,17 @@ void run(const Options& options) {
 }  // namespace
 
 void add_ops(CLI::App& app) {
-  CLI::App* command = app.add_subcommand("ops", "List every op: operands, equation, gradient");
+  CLI::App* command = app.add_subcommand(
+      "ops", "List every op and what it computes; with --device, what a device offers of it");
   auto options = std::make_shared<Options>();
   add_device_options(*command, options->devices,
                      "Also how many of the op's conformance cases this device offers (repeatable)");
-  command->add_option("--family", options->family, "Only this family: matmul, attention, ...")
-      ->type_name("NAME");
+  CLI::Option* family =
+      command->add_option("--family", options->family, "Only this family: matmul, attention, ...")
+          ->type_name("NAME");
   CLI::Option* markdown =
-      command->add_flag("--markdown", options->markdown, "Print the whole reference, docs/ops.md");
+      command->add_flag("--markdown", options->markdown, "Print the whole reference, docs/ops.md")
+          ->excludes(family);
   command->add_flag("--json", options->json, "Print one JSON document")->excludes(markdown);
   command->footer("Example: heddle ops --family attention --device cpu --device trn1");
   command->callback([options] { run(*options); });

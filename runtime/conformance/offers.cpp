@@ -14,7 +14,8 @@ std::vector<OfferCount> count_offers(const Device& device, const Selection& sele
   for (const Case& c : graph_cases()) {
     if (!selection.op.empty() && selection.op != c.op) continue;
     if (!selection.id.empty() && selection.id != c.id) continue;
-    const auto known = std::find_if(counts.begin(), counts.end(), [&](const auto& o) { return o.op == c.op; });
+    const auto known =
+        std::find_if(counts.begin(), counts.end(), [&](const auto& o) { return o.op == c.op; });
     const auto i = static_cast<size_t>(known - counts.begin());
     if (known == counts.end()) counts.push_back({c.op, 0, 0, ""}), refusals.emplace_back();
     const Problem problem = c.make();
