@@ -36,21 +36,13 @@ class Binder {
   [[noreturn]] void reject(const Instruction& i, const std::string& why) const;
 
  private:
-  // Where a tile lies: on chip, or in HBM when its load became a view.
-  struct TilePlace {
-    Place place;
-    int64_t row_stride = 0;
-  };
-  void place_tiles();
-  void find_views();
   void bind(uint32_t index);
   void bind_matmul(uint32_t index);
   void flush_product();
 
   Plan& plan_;
   std::vector<uint32_t> order_;
-  std::vector<TilePlace> tile_;
-  std::vector<bool> is_view_;  // per instruction: this load is done by its view
+  Placement placement_;
   uint32_t current_ = 0;
   // The K loop that is being collected, if any.
   std::unique_ptr<Product> product_;

@@ -1,11 +1,8 @@
 // A stream bound for execution: a flat list of steps in the order they run.
 //
 // What binding decides, so that a run does not: where every operand lies, which kernel computes it, loop
-// nests merged as far as strides allow. Two things disappear: a load that changes nothing (same dtype, dense
-// rows, a tile that nothing else writes, HBM that nothing overwrites while the tile lives) makes its tile a
-// view of HBM; and the matmuls of a K loop that follow each other become one call. Tiles lie in memory as
-// dense rows, partition after partition, at a place given by their SBUF or PSUM address; thus the rotation of
-// buffers is the same in the numbers as in the time.
+// nests merged as far as strides allow. Copies that change nothing disappear (placement.h), and the matmuls
+// of a K loop that follow each other become one call.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +11,7 @@
 #include <vector>
 
 #include "heddle/systolic/instruction.h"
+#include "systolic/engines/placement.h"
 #include "systolic/engines/step.h"
 
 namespace heddle::systolic {
@@ -29,8 +27,8 @@ class Plan {
   // 64-byte aligned.
   void run(std::byte* const* base, std::byte* scratch) const;
   uint64_t on_chip_bytes() const { return on_chip_bytes_; }
+  std::span<const ValueLife> lives() const { return lives_; }  // of the HBM values
   size_t steps() const { return steps_.size(); }
-  size_t views() const { return views_; }  // loads that became views
 
  private:
   friend class Binder;
@@ -38,7 +36,7 @@ class Plan {
   std::vector<Step> steps_;
   std::vector<std::shared_ptr<const void>> arguments_;
   uint64_t on_chip_bytes_ = 0;
-  size_t views_ = 0;
+  std::vector<ValueLife> lives_;
 };
 
 }  // namespace heddle::systolic
