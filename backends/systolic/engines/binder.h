@@ -27,9 +27,12 @@ class Binder {
 
   template <class Arguments>
   void add(StepFunction run, Arguments arguments) {
-    auto owned = std::make_shared<const Arguments>(std::move(arguments));
-    plan_.steps_.push_back({run, owned.get(), current_});
-    plan_.arguments_.push_back(std::move(owned));
+    plan_.steps_.push_back({run, plan_.arguments_.add(std::move(arguments)), current_});
+  }
+  // Arguments that other arguments point to.
+  template <class Arguments>
+  const Arguments* keep(Arguments arguments) {
+    return plan_.rare_.add(std::move(arguments));
   }
   // A finished Map; rejects when there is none.
   void add_map(const Instruction& i, const MapBuilder& builder);

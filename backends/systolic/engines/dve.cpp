@@ -351,7 +351,7 @@ void bind_vector(Binder& binder, const Instruction& i) {
     case Opcode::tensor_copy: {
       const Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
       if (out.dtype == in.dtype)
-        if (const auto move = make_move(out, in, false)) return binder.add(run_move_step, *move);
+        if (const auto move = make_move(out, in, false)) return bind_move(binder, *move);
       return bind_map(binder, i);
     }
     default:
