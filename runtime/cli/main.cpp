@@ -45,6 +45,7 @@ int run(int argc, char** argv) {
   heddle::cli::add_explain(app);
   heddle::cli::add_ops(app);
   heddle::cli::add_conform(app);
+  heddle::cli::add_sim(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {  // --help, --version

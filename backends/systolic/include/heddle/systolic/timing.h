@@ -1,7 +1,7 @@
 // When every instruction of a program ran, and what it waited for: the result of the timeline.
 //
-// Time is in integer picoseconds of the simulated device. Each instruction remembers what it waited for longest, so
-// every gap of an engine has a cause and the shares of an engine add up to the total.
+// Time is in integer picoseconds of the simulated device. Each instruction remembers what it waited for
+// longest, so every gap of an engine has a cause and the shares of an engine add up to the total.
 #pragma once
 
 #include <array>
