@@ -162,8 +162,8 @@ void NeuronCore::Impl::commit(Draft& draft) {
     const View& view = *operand.view;
     const bool is_out = operand.role == Role::out;
     const bool reads_out = is_out && ((made.opcode == Opcode::matmul && !made.start) ||
-                                      made.opcode == Opcode::tensor_copy_predicated ||
-                                      (is_dma(made.opcode) && (made.op0 == AluOp::add || made.skip)));
+                                      made.opcode == Opcode::tensor_copy_predicated || made.skip ||
+                                      (is_dma(made.opcode) && made.op0 == AluOp::add));
     if (made.opcode == Opcode::matmul && is_out) {
       if (!reads_out) continue;
       const ByteRange bytes = byte_range(view);
