@@ -78,6 +78,7 @@ void Binder::add_map(const Instruction& i, const MapBuilder& builder) {
   MapBuilder made = builder;
   auto map = made.finish();
   if (!map) reject(i, "the free dimensions of its operands do not nest; reshape them alike");
+  if (const auto chain = made.chain(*map)) return add(run_chain, *chain);
   add(run_map, *map);
 }
 
