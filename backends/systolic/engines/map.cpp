@@ -214,4 +214,84 @@ std::optional<Map> MapBuilder::finish() {
   return map;
 }
 
+bool MapBuilder::link(Chain& chain, const Map& map, AluOp op, Register operand, bool swapped) const {
+  if (op == AluOp::bypass || chain.links == Chain::steps_max) return false;
+  const auto l = static_cast<size_t>(chain.links++);
+  Chain::Link& made = chain.link[l];
+  made.swapped = swapped;
+  made.scalar = operand >= register_immediate0 || (map.nest.stride[operand][0] == 0 && map.nest.row() > 1);
+  const Form form = !made.scalar ? Form::vector_vector : swapped ? Form::scalar_vector : Form::vector_scalar;
+  made.kernel = binary_kernel(op, form, Arithmetic::float32);
+  if (operand >= register_immediate0) {
+    made.operand = Chain::first_immediate;
+    chain.immediate[l] = immediate_[static_cast<size_t>(operand - register_immediate0)];
+    if (op == AluOp::power && !swapped)
+      if (const RowKernel exact = root_kernel(chain.immediate[l])) made.kernel = exact;
+    return true;
+  }
+  if (operand == register_out || operand >= register_temp0 || chain.operands == Chain::operands_max)
+    return false;
+  const auto to = static_cast<size_t>(chain.operands++);
+  chain.place[to] = map.place[operand];
+  chain.row_stride[to] = map.nest.rank == 2 ? map.nest.stride[operand][1] : 0;
+  made.operand = static_cast<uint8_t>(to);
+  return true;
+}
+
+std::optional<Chain> MapBuilder::chain(const Map& map) const {
+  const Nest& nest = map.nest;
+  if (arithmetic_ != Arithmetic::float32 || reads_out_ || nest.rank > 2 || map.store != nullptr) return {};
+  // Rows of float32, or one element for the row.
+  for (size_t o = 0; o < static_cast<size_t>(count_); ++o) {
+    const bool dense = nest.stride[o][0] == static_cast<int64_t>(sizeof(float)) || nest.row() == 1;
+    if (operand_[o].dtype != DType::float32 || registers_[o] != Arithmetic::float32) return {};
+    if (!dense && (o == 0 || nest.stride[o][0] != 0)) return {};
+  }
+  Chain chain;
+  chain.count = nest.row(), chain.rows = nest.rank == 2 ? nest.size[1] : 1;
+  const auto is_row = [&](Register r) {
+    return r > register_out && r < register_temp0 && (nest.stride[r][0] != 0 || nest.row() == 1);
+  };
+  const auto begin = [&](Register r) {
+    chain.place[0] = map.place[0], chain.place[1] = map.place[r];
+    if (nest.rank == 2) chain.row_stride[0] = nest.stride[0][1], chain.row_stride[1] = nest.stride[r][1];
+    chain.operands = 2;
+  };
+  Register x = register_out;  // where the value is: an operand at first, then what the last stage wrote
+  for (int s = 0; s < stages_; ++s) {
+    const Pending& p = pending_[static_cast<size_t>(s)];
+    if (p.kind == Kind::select || chain.function != nullptr) return {};
+    bool swapped = false;
+    if (s > 0) {
+      swapped = p.a != x;
+      if (swapped && (p.kind != Kind::binary || p.b != x)) return {};
+    } else {
+      swapped = p.kind == Kind::binary && !is_row(p.a);
+      if (!is_row(swapped ? p.b : p.a)) return {};
+      begin(swapped ? p.b : p.a);
+    }
+    switch (p.kind) {
+      case Kind::binary:
+        if (!link(chain, map, p.op, swapped ? p.a : p.b, swapped)) return {};
+        break;
+      case Kind::scale_bias:
+        if (!link(chain, map, AluOp::multiply, p.b, false) || !link(chain, map, AluOp::add, p.c, false))
+          return {};
+        break;
+      default:
+        chain.function = function_kernel(p.function, p.checked);
+        if (p.b >= register_immediate0)
+          chain.alpha = immediate_[static_cast<size_t>(p.b - register_immediate0)];
+    }
+    x = p.out;
+  }
+  if (x != register_out) return {};
+  if (map.reduces) {
+    if (nest.rank != 2 || reduced_.dtype != DType::float32) return {};
+    chain.whole = map.reduction.whole;
+    chain.reduced = map.reduced, chain.reduced_stride = map.reduced_stride;
+  }
+  return chain;
+}
+
 }  // namespace heddle::systolic
