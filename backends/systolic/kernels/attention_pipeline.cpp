@@ -1,16 +1,17 @@
 // Attention of heads that fill tiles of their own, software pipelined. A work item is a query tile against a
-// section of keys, chunk by chunk, in three stages on three sets of engines; while item i is in its third stage,
-// i + 1 is in its second and i + 2 in its first:
+// section of keys, chunk by chunk, in three stages on three sets of engines; while item i is in its third
+// stage, i + 1 is in its second and i + 2 in its first:
 //   scores   PE: scores into PSUM; DVE: scaled copy to SBUF and its row maximum, one instruction
 //   weights  ACT: exp(score - maximum) from SBUF, with its row sum
 //   values   PE: weights turned, through PSUM, copied by ACT; PE: product with the values
 // A score is so read from PSUM once, and once more when its weight has been turned. DVE and ACT take turns on
 // PSUM: in one slot, DVE copies a chunk of scores while ACT computes exponentials, then ACT copies a chunk of
-// turned weights; the tensor engine works a slot ahead. The order of each queue is pinned to that rhythm. Within
-// a section the maximum is exact; sections are joined by the usual rescaling. Division by the row sum comes last.
+// turned weights; the tensor engine works a slot ahead. The order of each queue is pinned to that rhythm.
+// Within a section the maximum is exact; sections are joined by the usual rescaling. Division by the row sum
+// comes last.
 //
-// Causal heads skip hidden blocks of 128 keys; the blocks on the edge get a large negative number from the tensor
-// engine, a product of the identity and a mask, added to the scores in PSUM.
+// Causal heads skip hidden blocks of 128 keys; the blocks on the edge get a large negative number from the
+// tensor engine, a product of the identity and a mask, added to the scores in PSUM.
 #include "systolic/kernels/attention_pipeline.h"
 
 #include <algorithm>
@@ -29,8 +30,8 @@ constexpr int chunks_in_flight = 2 * chunks_of_section + 2;
 constexpr int64_t statistics_columns = 32;
 constexpr double smallest_sum = 0x1p-60;  // rows that see no key divide by this
 
-// How many neighbouring rows a partition takes, of queries and of keys. Full attention does not mind the order of
-// either; a causal mask stays simple for pairs.
+// How many neighbouring rows a partition takes, of queries and of keys. Full attention does not mind the
+// order of either; a causal mask stays simple for pairs.
 struct Runs {
   int64_t query = 1, key = 1;
 };
@@ -68,15 +69,15 @@ class Pipeline {
         accumulators_(nc_.sbuf_pool("accumulator", 3)),
         results_(nc_.sbuf_pool("out", 2)),
         small_(nc_.sbuf_pool("stats", 64)),
-        running_(nc_.sbuf_pool("running", 12)),
+        running_(nc_.sbuf_pool("running", 24)),
         constants_(nc_.sbuf_pool("edge", 4)),
-        statistics_tiles_(nc_.sbuf_pool("statistics", 6)),
+        statistics_tiles_(nc_.sbuf_pool("statistics", 16)),
         wide_(nc_.sbuf_pool("lse", 4)),
         wide_turned_(nc_.sbuf_pool("lse.turned", 2)),
         scores_psum_(nc_.psum_pool("scores", 2)),
         turned_psum_(nc_.psum_pool("turned", 2)),
         out_psum_(nc_.psum_pool("out", 2)),
-        sections_(nc_, a_, turned_psum_, runs_.key) {
+        sections_(nc_, a_, turned_psum_, runs_.key, chunk_keys_) {
     if (a_.mask != nullptr) masks_.emplace(nc_, a_);
   }
 
@@ -98,7 +99,9 @@ class Pipeline {
       }
     const size_t n = items.size();
     std::vector<Work> work(n);
-    for (size_t i = 0; i < n; ++i) work[i].item = &items[i], work[i].chunks = chunks_of(items[i].section.count);
+    for (size_t i = 0; i < n; ++i)
+      work[i].item = &items[i], work[i].chunks = chunks_of(items[i].section.count);
+    for (size_t i = 0; i + 1 < n; ++i) items[i].next = &items[i + 1];
     std::vector<Slot> slots;
     for (size_t t = 0; t < n + 2; ++t) {
       Work* const stage[] = {t < n ? &work[t] : nullptr, t >= 1 && t - 1 < n ? &work[t - 1] : nullptr,
@@ -115,19 +118,21 @@ class Pipeline {
     const auto slot = [&](size_t s, size_t back) {
       return s >= back && s - back < slots.size() ? slots[s - back] : Slot{};
     };
-    for (size_t s = 0; s < slots.size() + 3; ++s) {
-      const Slot next = slot(s, 0), now = slot(s, 1), before = slot(s, 2), past = slot(s, 3);
+    for (size_t s = 0; s < slots.size() + 5; ++s) {
+      const Slot second = slot(s, 0), next = slot(s, 1), now = slot(s, 2), before = slot(s, 3),
+                 past = slot(s, 5);
       if (now.weights != nullptr && now.chunk == 0) take_maximum(*now.weights);
       if (now.scores != nullptr) copy_scores(*now.scores, now.chunk);
       if (now.weights != nullptr) weigh(*now.weights, now.chunk);
       if (now.values != nullptr) copy_weights(*now.values, now.chunk, now.scores == nullptr);
-      // The result is taken a slot late, so that DVE does not wait for it.
+      // The result is taken two slots late, so that DVE does not wait for it.
       if (past.values != nullptr && past.chunk + 1 == past.values->chunks.size()) {
         end(*past.values);
         *past.values = {};
       }
-      if (next.scores != nullptr) multiply_keys(*next.scores, next.chunk);
+      if (second.scores != nullptr) get_ready(*second.scores, second.chunk);
       if (next.values != nullptr) turn_weights(*next.values, next.chunk);
+      if (second.scores != nullptr) multiply_keys(*second.scores, second.chunk);
       if (before.values != nullptr) multiply_values(*before.values, before.chunk);
     }
     nc_.pin_order(false);
@@ -139,8 +144,10 @@ class Pipeline {
     int64_t head;
     Piece query, section;
     bool first, last;
+    const Item* next = nullptr;
   };
-  // Row sums and maxima of neighbouring query tiles of one head, a column each, until their logarithms are taken.
+  // Row sums and maxima of neighbouring query tiles of one head, a column each, until their logarithms are
+  // taken.
   struct Statistics {
     int64_t head, first, last;  // where its first and last query tiles begin
     int rows, count;
@@ -174,7 +181,8 @@ class Pipeline {
     const int64_t seen = std::max<int64_t>(query.begin + query.count + a_.keys - a_.queries, 0);
     return std::min((seen + group - 1) / group * group, a_.keys);
   }
-  // For a block of keys of which some are hidden from some queries: query p sees key j when p - j is at least this.
+  // For a block of keys of which some are hidden from some queries: query p sees key j when p - j is at least
+  // this.
   std::optional<int64_t> edge_of(const Piece& query, const Piece& key) const {
     if (!a_.causal || masks_) return std::nullopt;
     const int64_t last = query.begin + a_.keys - a_.queries;  // key that the first query sees last
@@ -211,11 +219,13 @@ class Pipeline {
     if (queries_head_ != item.head || item.query.begin < queries_.begin ||
         item.query.begin >= queries_.begin + queries_.count) {
       queries_head_ = item.head;
-      queries_ = {item.query.begin, std::min(runs_.query * query_tile, a_.queries - item.query.begin)};
+      queries_ = {item.query.begin, std::min(rows_together(item.query.begin, runs_.query, chunk_keys_),
+                                             a_.queries - item.query.begin)};
       const int64_t n = queries_.count;
       const Tile rows = query_rows_.tile(static_cast<int>(std::min(block_rows, n)),
                                          {static_cast<int>(blocks_of(n) * a_.depth)}, dtype_);
-      load_blocks(nc_, rows, a_.q, a_.q.at(item.head / a_.heads, item.head % a_.heads, queries_.begin), n, runs_.query);
+      load_blocks(nc_, rows, a_.q, a_.q.at(item.head / a_.heads, item.head % a_.heads, queries_.begin), n,
+                  runs_.query);
       turned_queries_ = query_pool_.tile(static_cast<int>(a_.depth), {static_cast<int>(n)}, dtype_);
       nc_.tensor_copy(turned_queries_, turn_blocks(nc_, turned_psum_, rows, n, a_.depth), Engine::act);
     }
@@ -237,16 +247,25 @@ class Pipeline {
     return {w.item->section.begin + w.chunks[c].begin, w.chunks[c].count};
   }
 
-  void multiply_keys(Work& w, size_t c) {
+  // Brings the keys of a chunk and, a chunk and an item ahead, what comes after.
+  void get_ready(Work& w, size_t c) {
     if (c == 0) begin(w);
+    const Item& item = *w.item;
+    const int64_t end = w.chunks[c].begin + w.chunks[c].count;
+    sections_.need_keys(*w.section, std::min(end + chunk_keys_, item.section.count));
+    if (c > 0 || item.next == nullptr) return;
+    query(*item.next);
+    sections_.need_keys(sections_.at(item.next->head, item.next->section.begin),
+                        std::min(chunk_keys_, item.next->section.count));
+  }
+
+  void multiply_keys(Work& w, size_t c) {
     const Item& item = *w.item;
     const int p = static_cast<int>(item.query.count), n = static_cast<int>(w.chunks[c].count);
     const Piece keys = keys_of(w, c);
     const Tile product = scores_psum_.tile(p, {n}, DType::float32);
     const int offset = static_cast<int>(w.chunks[c].begin);
     w.products.push_back(product);
-    // One chunk ahead, where there is one: turning it overlaps with this one's products.
-    sections_.need_keys(*w.section, std::min(w.chunks[c].begin + n + chunk_keys_, item.section.count));
     for (int64_t at = 0, count = 0; at < n; at += count) {
       count = std::min<int64_t>(block_rows, n - at);
       const std::optional<int64_t> begin = edge_of(item.query, {keys.begin + at, count});
@@ -275,8 +294,8 @@ class Pipeline {
     nc_.tensor_scalar_reduce(s, max, w.products[c], {AluOp::multiply, a_.scale}, AluOp::maximum);
   }
 
-  // [128, 128]: 0 where p - j >= begin, else so large a negative number that exp gives 0. Of the sign that the scale
-  // will keep negative.
+  // [128, 128]: 0 where p - j >= begin, else so large a negative number that exp gives 0. Of the sign that
+  // the scale will keep negative.
   Tile edge(int64_t begin) {
     const auto it = edges_.find(begin);
     if (it != edges_.end()) return it->second;
@@ -290,7 +309,8 @@ class Pipeline {
     if (identity_) return *identity_;
     const Tile tile = constants_.tile(query_tile, {query_tile}, dtype_);
     nc_.memset(tile, 1.0f);
-    nc_.affine_select(tile, tile, AffinePattern{.base = 0, .partition_step = 1, .step = {-1}}, AluOp::equal, 0.0f);
+    nc_.affine_select(tile, tile, AffinePattern{.base = 0, .partition_step = 1, .step = {-1}}, AluOp::equal,
+                      0.0f);
     identity_ = tile;
     return tile;
   }
@@ -327,8 +347,8 @@ class Pipeline {
   void turn_weights(Work& w, size_t c) {
     const int p = static_cast<int>(w.item->query.count);
     const int64_t keys = w.chunks[c].count;
-    const Tile turned =
-        turned_psum_.tile(static_cast<int>(std::min(block_rows, keys)), {static_cast<int>(blocks_of(keys)) * p}, dtype_);
+    const Tile turned = turned_psum_.tile(static_cast<int>(std::min(block_rows, keys)),
+                                          {static_cast<int>(blocks_of(keys)) * p}, dtype_);
     for (const Piece& block : pieces(keys, block_rows)) {
       const int n = static_cast<int>(block.count);
       nc_.nc_transpose(turned.rows(0, n).cols(static_cast<int>(block.begin / block_rows) * p, p),
@@ -350,7 +370,8 @@ class Pipeline {
     for (const Piece& block : pieces(w.chunks[c].count, block_rows)) {
       const int b = static_cast<int>(block.begin / block_rows), n = static_cast<int>(block.count);
       nc_.nc_matmul(w.out, w.copies[c].rows(0, n).cols(b * p, p),
-                    w.section->values.rows(0, n).cols((static_cast<int>(before) + b) * depth, depth), accumulate(before + b, all));
+                    w.section->values.rows(0, n).cols((static_cast<int>(before) + b) * depth, depth),
+                    accumulate(before + b, all));
     }
   }
 
@@ -382,7 +403,8 @@ class Pipeline {
     if (of_group == 0) group_out_ = results_.tile(p, {static_cast<int>(runs_.query), depth}, out_.dtype);
     nc_.tensor_scalar(group_out_.at(0, static_cast<int>(of_group)), numerator, {AluOp::divide, safe});
     if (of_group + 1 == runs_.query)
-      nc_.dma_store(out_.hbm.box(out_.at(item.head / a_.heads, item.head % a_.heads, item.query.begin - of_group * query_tile),
+      nc_.dma_store(out_.hbm.box(out_.at(item.head / a_.heads, item.head % a_.heads,
+                                         item.query.begin - of_group * query_tile),
                                  {p, runs_.query, depth}, {runs_.query * out_.row_step, out_.row_step, 1}),
                     group_out_);
     if (w.statistics->last == item.query.begin) store_statistics(*w.statistics);
@@ -404,13 +426,14 @@ class Pipeline {
       nc_.dma_store(lse_.rows(first, p), lse);
       return;
     }
-    // A group of query tiles to a partition, in order of their rows. By the vector engine, which turns 32x32 and
-    // leaves infinities where they are.
+    // A group of query tiles to a partition, in order of their rows. By the vector engine, which turns 32x32
+    // and leaves infinities where they are.
     const int run = static_cast<int>(runs_.query), groups = n / run;
     const Tile turned = wide_turned_.tile(groups, {p, run}, DType::float32);
     for (int r = 0; r < run; ++r)
       for (int at = 0; at < p; at += 32)
-        nc_.nc_transpose(turned.at(1, r).cols(at, 32), lse.rows(at, 32).slice(0, r, groups, run), Engine::dve);
+        nc_.nc_transpose(turned.at(1, r).cols(at, 32), lse.rows(at, 32).slice(0, r, groups, run),
+                         Engine::dve);
     nc_.dma_store(lse_.rows(first, static_cast<int64_t>(n) * p).reshape({groups, p, run}), turned);
   }
 
@@ -431,8 +454,8 @@ class Pipeline {
   const Runs runs_;
   const HeadRows out_;
   const Hbm lse_;
-  TilePool query_rows_, query_pool_, scores_, weights_, turned_, accumulators_, results_, small_, running_, constants_,
-      statistics_tiles_, wide_, wide_turned_;
+  TilePool query_rows_, query_pool_, scores_, weights_, turned_, accumulators_, results_, small_, running_,
+      constants_, statistics_tiles_, wide_, wide_turned_;
   TilePool scores_psum_, turned_psum_, out_psum_;
   std::optional<Masks> masks_;
   std::shared_ptr<const Statistics> statistics_;

@@ -5,12 +5,13 @@
 namespace heddle::systolic {
 namespace {
 
-constexpr int64_t fewest_sections = 3;
+constexpr int64_t fewest_sections = 6;
 constexpr int rows_in_flight = 4;  // units of keys that are loaded and not yet turned
 
 }  // namespace
 
-void load_blocks(NeuronCore& nc, const Tile& tile, const HeadRows& x, int64_t start, int64_t count, int64_t run) {
+void load_blocks(NeuronCore& nc, const Tile& tile, const HeadRows& x, int64_t start, int64_t count,
+                 int64_t run) {
   const int depth = static_cast<int>(x.depth);
   const int64_t groups = count / (block_rows * run), rest = count % (block_rows * run);
   const int whole = static_cast<int>(groups * run);
@@ -23,6 +24,11 @@ void load_blocks(NeuronCore& nc, const Tile& tile, const HeadRows& x, int64_t st
                 x.hbm.box(start + whole * block_rows * x.row_step, {rest, depth}, {x.row_step, 1}));
 }
 
+int64_t rows_together(int64_t loaded, int64_t run, int64_t most) {
+  const int64_t group = block_rows * std::max<int64_t>(run, 2);
+  return std::min(std::max(loaded / 4 / group * group, group), std::max(most / group * group, group));
+}
+
 Tile turn_blocks(NeuronCore& nc, TilePool& psum, const Tile& rows, int64_t count, int64_t depth) {
   const int d = static_cast<int>(depth);
   const Tile turned = psum.tile(d, {static_cast<int>(count)}, rows.dtype());
@@ -33,8 +39,8 @@ Tile turn_blocks(NeuronCore& nc, TilePool& psum, const Tile& rows, int64_t count
   return turned;
 }
 
-Sections::Sections(NeuronCore& nc, const AttentionShape& a, TilePool& turned, int64_t run)
-    : nc_(nc), a_(a), turned_(turned), run_(run), rows_(nc.sbuf_pool("keys", rows_in_flight)) {}
+Sections::Sections(NeuronCore& nc, const AttentionShape& a, TilePool& turned, int64_t run, int64_t most)
+    : nc_(nc), a_(a), turned_(turned), run_(run), most_(most), rows_(nc.sbuf_pool("keys", rows_in_flight)) {}
 
 void Sections::reserve(int64_t section_rows, int64_t bytes) {
   section_rows_ = section_rows;
@@ -42,7 +48,8 @@ void Sections::reserve(int64_t section_rows, int64_t bytes) {
   const int64_t section_bytes =
       (rows + blocks_of(rows) * a_.value_depth) * static_cast<int64_t>(size_of(a_.k.dtype));
   const int64_t of_head = (a_.keys + section_rows - 1) / section_rows;
-  const int64_t count = std::clamp(bytes / section_bytes, fewest_sections, std::max(fewest_sections, 2 * of_head));
+  const int64_t count =
+      std::clamp(bytes / section_bytes, fewest_sections, std::max(fewest_sections, 2 * of_head));
   for (int64_t i = 0; i < count; ++i) {
     key_pools_.push_back(nc_.sbuf_pool("keys.turned", 1));
     value_pools_.push_back(nc_.sbuf_pool("values", 1));
@@ -68,20 +75,21 @@ Sections::Section& Sections::at(int64_t head, int64_t begin) {
 
 int64_t Sections::rows_of(const Section& s) const { return std::min(section_rows_, a_.keys - s.begin); }
 
-// The next rows to load: a group of runs, two blocks at least.
+// The next rows to load: whole groups of runs, few at first so that work can begin, then a bank of PSUM full.
 Piece Sections::unit(const Section& s, int64_t loaded) const {
-  return {loaded, std::min(std::max<int64_t>(run_, 2) * block_rows, rows_of(s) - loaded)};
+  return {loaded, std::min(rows_together(loaded, run_, most_), rows_of(s) - loaded)};
 }
 
 void Sections::need_keys(Section& s, int64_t rows) {
   while (s.key_rows < rows) {
     const Piece u = unit(s, s.key_rows);
     if (u.begin == 0)
-      s.keys = key_pools_[s.pool].tile(static_cast<int>(a_.depth), {static_cast<int>(rows_of(s))}, a_.k.dtype);
+      s.keys =
+          key_pools_[s.pool].tile(static_cast<int>(a_.depth), {static_cast<int>(rows_of(s))}, a_.k.dtype);
     const Tile loaded = rows_.tile(static_cast<int>(std::min(block_rows, u.count)),
                                    {static_cast<int>(blocks_of(u.count) * a_.depth)}, a_.k.dtype);
-    load_blocks(nc_, loaded, a_.k, a_.k.at(s.kv_head / a_.kv_heads, s.kv_head % a_.kv_heads, s.begin + u.begin),
-                u.count, run_);
+    load_blocks(nc_, loaded, a_.k,
+                a_.k.at(s.kv_head / a_.kv_heads, s.kv_head % a_.kv_heads, s.begin + u.begin), u.count, run_);
     // The scalar engine has nothing else to do while the first keys arrive.
     const Engine engine = clock_ > 1 && ++copies_ % 2 == 0 ? Engine::dve : Engine::act;
     nc_.tensor_copy(s.keys.cols(static_cast<int>(u.begin), static_cast<int>(u.count)),
@@ -97,11 +105,11 @@ void Sections::need_values(Section& s, int64_t rows) {
     if (u.begin == 0)
       s.values = value_pools_[s.pool].tile(static_cast<int>(std::min(block_rows, rows_of(s))),
                                            {static_cast<int>(blocks_of(rows_of(s))) * depth}, a_.v.dtype);
-    const Tile part =
-        s.values.rows(0, static_cast<int>(std::min(block_rows, u.count)))
-            .cols(static_cast<int>(u.begin / block_rows) * depth, static_cast<int>(blocks_of(u.count)) * depth);
-    load_blocks(nc_, part, a_.v, a_.v.at(s.kv_head / a_.kv_heads, s.kv_head % a_.kv_heads, s.begin + u.begin), u.count,
-                run_);
+    const Tile part = s.values.rows(0, static_cast<int>(std::min(block_rows, u.count)))
+                          .cols(static_cast<int>(u.begin / block_rows) * depth,
+                                static_cast<int>(blocks_of(u.count)) * depth);
+    load_blocks(nc_, part, a_.v, a_.v.at(s.kv_head / a_.kv_heads, s.kv_head % a_.kv_heads, s.begin + u.begin),
+                u.count, run_);
     s.value_rows += u.count;
   }
 }
