@@ -1,4 +1,5 @@
-// Attention of heads longer than a tile: sections, runs of rows, pairs under a causal mask, against a plain softmax.
+// Attention of heads longer than a tile: sections, runs of rows, pairs under a causal mask, against a plain
+// softmax.
 #include <cmath>
 
 #include "bench/kernel_bounds.h"
@@ -35,7 +36,8 @@ double largest_error(const Sizes& z, DType dtype, bool causal, const std::string
   };
   for (const Tensor& t : {q, k, v}) inputs.push_back(operand(t));
   for (const Tensor& t : results) outputs.push_back(operand(t));
-  const Attributes attributes = ir::complete_attributes(*find_op("attention"), {{"causal", causal}, {"layout", layout}});
+  const Attributes attributes =
+      ir::complete_attributes(*find_op("attention"), {{"causal", causal}, {"layout", layout}});
   systolic::find_lowering("attention")->emit({run.nc, "attention", "attention", attributes, inputs, outputs});
   run.run();
   const Tensor &out = run.tensors[3], &lse = run.tensors[4];
@@ -76,8 +78,8 @@ double largest_error(const Sizes& z, DType dtype, bool causal, const std::string
 
 }  // namespace
 
-// Float32: products and sums of some thousand terms, 2^-24 each and far fewer than all in one direction. bfloat16
-// rounds each weight and the result to 2^-9.
+// Float32: products and sums of some thousand terms, 2^-24 each and far fewer than all in one direction.
+// bfloat16 rounds each weight and the result to 2^-9.
 constexpr double f32_error = 1e-5, bf16_error = 0x1p-7;
 
 TEST_CASE("long attention equals a plain softmax") {
@@ -89,10 +91,10 @@ TEST_CASE("long attention equals a plain softmax") {
 }
 
 TEST_CASE("long causal attention sees no hidden key") {
-  CHECK(largest_error({2, 2, 512, 512, 16}, f32, true, "bhsd") < f32_error);     // pairs of rows
-  CHECK(largest_error({2, 1, 256, 2304, 16}, f32, true, "bshd") < f32_error);    // pairs, in two sections
-  CHECK(largest_error({1, 1, 300, 300, 16}, f32, true, "bhsd") < f32_error);     // tiles that end early
-  CHECK(largest_error({1, 1, 300, 431, 16}, f32, true, "bhsd") < f32_error);     // an edge across two blocks
-  CHECK(largest_error({1, 1, 400, 150, 16}, f32, true, "bhsd") < f32_error);     // queries that see nothing
+  CHECK(largest_error({2, 2, 512, 512, 16}, f32, true, "bhsd") < f32_error);   // pairs of rows
+  CHECK(largest_error({2, 1, 256, 2304, 16}, f32, true, "bshd") < f32_error);  // pairs, in two sections
+  CHECK(largest_error({1, 1, 300, 300, 16}, f32, true, "bhsd") < f32_error);   // tiles that end early
+  CHECK(largest_error({1, 1, 300, 431, 16}, f32, true, "bhsd") < f32_error);   // an edge across two blocks
+  CHECK(largest_error({1, 1, 400, 150, 16}, f32, true, "bhsd") < f32_error);   // queries that see nothing
   CHECK(largest_error({1, 1, 1280, 1280, 16}, bf16, true, "bhsd") < bf16_error);
 }
