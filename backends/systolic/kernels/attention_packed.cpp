@@ -35,7 +35,8 @@ class Packed {
   void run() {
     const std::vector<Panel> all = panels_.list();
     // Logarithms come together: the scalar engine changes its table for them.
-    for (const Piece& group : pieces(static_cast<int64_t>(all.size()), std::max<int64_t>(1, statistics_columns / panels_.heads()))) {
+    for (const Piece& group : pieces(static_cast<int64_t>(all.size()),
+                                     std::max<int64_t>(1, statistics_columns / panels_.heads()))) {
       const int rows = panels_.queries(all[static_cast<size_t>(group.begin)]), heads = panels_.heads();
       const Tile sums = kept_.tile(rows, {static_cast<int>(group.count), heads}, DType::float32),
                  negative_maxima = kept_.tile(rows, {static_cast<int>(group.count), heads}, DType::float32);
@@ -47,7 +48,9 @@ class Packed {
         }
       };
       each([&](const Panel& p, const Tile& sum, const Tile& negative_max) { attend(p, sum, negative_max); });
-      each([&](const Panel& p, const Tile& sum, const Tile& negative_max) { store_lse(p, sum, negative_max); });
+      each([&](const Panel& p, const Tile& sum, const Tile& negative_max) {
+        store_lse(p, sum, negative_max);
+      });
     }
     panels_.finish_statistics(lse_);
   }
@@ -70,22 +73,27 @@ class Packed {
     const int n = panels_.queries(p), t = panels_.keys(p), depth = static_cast<int>(a_.depth),
               value_depth = static_cast<int>(a_.value_depth), columns = heads * depth;
     const DType dtype = a_.q.dtype;
-    const Tile both = turned_psum_.tile(columns, {n + t}, dtype), q_psum = both.cols(0, n), k_psum = both.cols(n, t);
+    const Tile both = turned_psum_.tile(columns, {n + t}, dtype), q_psum = both.cols(0, n),
+               k_psum = both.cols(n, t);
     nc_.nc_transpose(q_psum, q.cols(first * depth, columns));
     nc_.nc_transpose(k_psum, k.cols(first * depth, columns));
-    const Tile q_turned = turned_.tile(columns, {heads, n}, dtype), k_turned = turned_.tile(columns, {t}, dtype);
+    const Tile q_turned = turned_.tile(columns, {heads, n}, dtype),
+               k_turned = turned_.tile(columns, {t}, dtype);
     panels_.separate(q_turned, q_psum, heads, depth);
     nc_.tensor_copy(k_turned, k_psum, Engine::act);
 
-    const Tile product = scores_psum_.tile(n, {heads, t}, DType::float32), s = scores_.tile(n, {heads, t}, DType::float32);
+    const Tile product = scores_psum_.tile(n, {heads, t}, DType::float32),
+               s = scores_.tile(n, {heads, t}, DType::float32);
     for (int h = 0; h < heads; ++h) nc_.nc_matmul(product.at(0, h), q_turned.at(0, h), k_turned);
-    nc_.scalar_tensor_tensor(s, product, {AluOp::multiply, a_.scale}, AluOp::add, panels_.mask(p).repeat(0, heads));
+    nc_.scalar_tensor_tensor(s, product, {AluOp::multiply, a_.scale}, AluOp::add,
+                             panels_.mask(p).repeat(0, heads));
     const Tile max = small_.tile(n, {heads}, DType::float32);
     nc_.tensor_reduce(max, AluOp::maximum, s, 1);
     nc_.tensor_scalar(negative_maxima, max, {AluOp::maximum, lowest_score}, {AluOp::multiply, -1.0});
     const Tile weights = weights_.tile(n, {heads, t}, dtype);
     for (int h = 0; h < heads; ++h)
-      nc_.activation_reduce(weights.at(0, h), sums.cols(h, 1), Function::exp, s.at(0, h), 1.0, negative_maxima.cols(h, 1));
+      nc_.activation_reduce(weights.at(0, h), sums.cols(h, 1), Function::exp, s.at(0, h), 1.0,
+                            negative_maxima.cols(h, 1));
 
     const Tile turned = turned_psum_.tile(t, {heads, n}, dtype), copy = turned_.tile(t, {heads, n}, dtype);
     for (int h = 0; h < heads; ++h) nc_.nc_transpose(turned.at(0, h), weights.at(0, h));
@@ -95,7 +103,8 @@ class Packed {
       nc_.nc_matmul(numerator.at(0, h), copy.at(0, h), v.cols((first + h) * value_depth, value_depth));
     const Tile inverse = small_.tile(n, {heads}, DType::float32);
     nc_.tensor_scalar(inverse, sums, {AluOp::maximum, smallest_sum}, reversed(AluOp::divide, 1.0));
-    nc_.tensor_tensor(out.reshape({heads, value_depth}), numerator, AluOp::multiply, inverse.repeat(1, value_depth));
+    nc_.tensor_tensor(out.reshape({heads, value_depth}), numerator, AluOp::multiply,
+                      inverse.repeat(1, value_depth));
   }
 
   void store_lse(const Panel& p, const Tile& sums, const Tile& negative_maxima) {

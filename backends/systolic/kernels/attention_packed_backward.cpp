@@ -42,16 +42,18 @@ class PackedBackward {
   };
 
   void differentiate(const Panel& p) {
-    const int n = panels_.queries(p), t = panels_.keys(p), heads = panels_.heads(), depth = static_cast<int>(a_.depth),
-              value_depth = static_cast<int>(a_.value_depth);
+    const int n = panels_.queries(p), t = panels_.keys(p), heads = panels_.heads(),
+              depth = static_cast<int>(a_.depth), value_depth = static_cast<int>(a_.value_depth);
     Loaded x;
-    x.q = panels_.load(loaded_, a_.q, p), x.k = panels_.load(loaded_, a_.k, p), x.v = panels_.load(loaded_, a_.v, p);
+    x.q = panels_.load(loaded_, a_.q, p), x.k = panels_.load(loaded_, a_.k, p),
+    x.v = panels_.load(loaded_, a_.v, p);
     x.dout = panels_.load(loaded_, dout_, p);
     const Tile out = panels_.load(loaded_, out_, p), lse = panels_.load_statistics(lse_, p);
     x.negative_lse = small_.tile(n, {heads}, DType::float32);
     nc_.tensor_scalar(x.negative_lse, lse, {AluOp::maximum, lowest_score}, {AluOp::multiply, -1.0});
     const Tile product = work_.tile(n, {heads, value_depth}, DType::float32);
-    nc_.tensor_tensor(product, x.dout.reshape({heads, value_depth}), AluOp::multiply, out.reshape({heads, value_depth}));
+    nc_.tensor_tensor(product, x.dout.reshape({heads, value_depth}), AluOp::multiply,
+                      out.reshape({heads, value_depth}));
     x.delta = small_.tile(n, {heads}, DType::float32);
     nc_.tensor_reduce(x.delta, AluOp::add, product, 1);
     x.dq = results_.tile(n, {heads * depth}, dq_.dtype);
@@ -64,7 +66,8 @@ class PackedBackward {
     panels_.store(dv_, p, x.dv);
   }
 
-  // [rows, heads * depth] of a and b -> a[columns, heads, rows] with one head each, and b[columns, rows] whole.
+  // [rows, heads * depth] of a and b -> a[columns, heads, rows] with one head each, and b[columns, rows]
+  // whole.
   void turn(const Tile& a_out, const Tile& b_out, const Tile& a, const Tile& b, int heads, int depth) {
     const int n = a.partitions(), t = b.partitions(), columns = heads * depth;
     const Tile both = turned_psum_.tile(columns, {n + t}, a.dtype());
@@ -78,32 +81,40 @@ class PackedBackward {
     const int n = panels_.queries(p), t = panels_.keys(p), depth = static_cast<int>(a_.depth),
               value_depth = static_cast<int>(a_.value_depth);
     const DType dtype = a_.q.dtype;
-    const auto of = [&](const Tile& panel, int columns) { return panel.cols(first * columns, heads * columns); };
-    const Tile q_turned = turned_.tile(heads * depth, {heads, n}, dtype), k_turned = turned_.tile(heads * depth, {t}, dtype);
+    const auto of = [&](const Tile& panel, int columns) {
+      return panel.cols(first * columns, heads * columns);
+    };
+    const Tile q_turned = turned_.tile(heads * depth, {heads, n}, dtype),
+               k_turned = turned_.tile(heads * depth, {t}, dtype);
     turn(q_turned, k_turned, of(x.q, depth), of(x.k, depth), heads, depth);
     const Tile dout_turned = turned_.tile(heads * value_depth, {heads, n}, dtype),
                v_turned = turned_.tile(heads * value_depth, {t}, dtype);
     turn(dout_turned, v_turned, of(x.dout, value_depth), of(x.v, value_depth), heads, value_depth);
 
-    const Tile scores = scores_psum_.tile(n, {heads, t}, DType::float32), dp = dp_psum_.tile(n, {heads, t}, DType::float32);
+    const Tile scores = scores_psum_.tile(n, {heads, t}, DType::float32),
+               dp = dp_psum_.tile(n, {heads, t}, DType::float32);
     for (int h = 0; h < heads; ++h) nc_.nc_matmul(scores.at(0, h), q_turned.at(0, h), k_turned);
     for (int h = 0; h < heads; ++h) nc_.nc_matmul(dp.at(0, h), dout_turned.at(0, h), v_turned);
     const Tile s = work_.tile(n, {heads, t}, DType::float32);
-    nc_.scalar_tensor_tensor(s, scores, {AluOp::multiply, a_.scale}, AluOp::add, panels_.mask(p).repeat(0, heads));
+    nc_.scalar_tensor_tensor(s, scores, {AluOp::multiply, a_.scale}, AluOp::add,
+                             panels_.mask(p).repeat(0, heads));
     const Tile weights = weights_.tile(n, {heads, t}, dtype), ds = ds_.tile(n, {heads, t}, dtype);
     for (int h = 0; h < heads; ++h) {
       nc_.activation(weights.at(0, h), Function::exp, s.at(0, h), 1.0, x.negative_lse.cols(first + h, 1));
-      nc_.scalar_tensor_tensor(ds.at(0, h), dp.at(0, h), {AluOp::subtract, x.delta.cols(first + h, 1)}, AluOp::multiply,
-                               weights.at(0, h));
+      nc_.scalar_tensor_tensor(ds.at(0, h), dp.at(0, h), {AluOp::subtract, x.delta.cols(first + h, 1)},
+                               AluOp::multiply, weights.at(0, h));
     }
-    const Tile turned = turned_psum_.tile(t, {heads, n}, dtype), ds_turned = turned_.tile(t, {heads, n}, dtype);
+    const Tile turned = turned_psum_.tile(t, {heads, n}, dtype),
+               ds_turned = turned_.tile(t, {heads, n}, dtype);
     for (int h = 0; h < heads; ++h) nc_.nc_transpose(turned.at(0, h), ds.at(0, h));
     nc_.tensor_copy(ds_turned, turned, Engine::act);
 
     // The three gradients share a bank: of queries, keys, values.
     const int widest = std::max(depth, value_depth);
     const Tile sums = results_psum_.tile(std::max(n, t), {3, heads, widest}, DType::float32);
-    const auto place = [&](int which, int rows, int columns) { return sums.rows(0, rows).at(0, which).cols(0, columns); };
+    const auto place = [&](int which, int rows, int columns) {
+      return sums.rows(0, rows).at(0, which).cols(0, columns);
+    };
     const Tile dq = place(0, n, depth), dk = place(1, t, depth), dv = place(2, t, value_depth);
     for (int h = 0; h < heads; ++h) {
       const int head = first + h;
@@ -112,7 +123,8 @@ class PackedBackward {
       nc_.nc_matmul(dq.at(0, h), ds_turned.at(0, h), x.k.cols(head * depth, depth));
     }
     const auto scaled = [&](const Tile& panel, const Tile& sum, float scale, int columns) {
-      nc_.activation(of(panel, columns).reshape({heads, columns}), Function::copy, sum, static_cast<double>(scale));
+      nc_.activation(of(panel, columns).reshape({heads, columns}), Function::copy, sum,
+                     static_cast<double>(scale));
     };
     scaled(x.dv, dv, 1.0f, value_depth);
     scaled(x.dk, dk, a_.scale, depth);

@@ -24,7 +24,8 @@ Panels::Panels(NeuronCore& nc, const AttentionShape& a, bool bshd)
 
 std::vector<Panel> Panels::list() const {
   std::vector<Panel> all;
-  for (const Piece& p : pieces(all_sequences_, sequences_)) all.push_back({p.begin, static_cast<int>(p.count)});
+  for (const Piece& p : pieces(all_sequences_, sequences_))
+    all.push_back({p.begin, static_cast<int>(p.count)});
   return all;
 }
 
@@ -39,7 +40,8 @@ Hbm Panels::matrix(const HeadRows& x, const Panel& p) const {
   return x.hbm.box(p.first * x.rows * columns, {p.sequences * x.rows, columns}, {columns, 1});
 }
 Tile Panels::load(TilePool& pool, const HeadRows& x, const Panel& p) {
-  const Tile tile = pool.tile(p.sequences * static_cast<int>(x.rows), {heads_ * static_cast<int>(x.depth)}, x.dtype);
+  const Tile tile =
+      pool.tile(p.sequences * static_cast<int>(x.rows), {heads_ * static_cast<int>(x.depth)}, x.dtype);
   nc_.dma_load(tile, matrix(x, p));
   return tile;
 }
@@ -93,8 +95,10 @@ void Panels::exchange(const Hbm& value, bool to_panels) {
   const int64_t s = a_.queries, whole = all_sequences_ / sequences_, rest = all_sequences_ % sequences_;
   const auto move = [&](int64_t first, int64_t panels, int64_t n) {
     if (panels == 0) return;
-    const Hbm there = value.box(first * heads_ * s, {panels, heads_, n, s}, {n * heads_ * s, s, heads_ * s, 1});
-    const Hbm here = statistics_->box(first * heads_ * s, {panels, heads_, n, s}, {heads_ * n * s, n * s, s, 1});
+    const Hbm there =
+        value.box(first * heads_ * s, {panels, heads_, n, s}, {n * heads_ * s, s, heads_ * s, 1});
+    const Hbm here =
+        statistics_->box(first * heads_ * s, {panels, heads_, n, s}, {heads_ * n * s, n * s, s, 1});
     nc_.dma_copy(to_panels ? here : there, to_panels ? there : here);
   };
   move(0, whole, sequences_);
@@ -111,26 +115,30 @@ Tile Panels::load_statistics(const Hbm& value, const Panel& p) {
     }
   }
   const int n = queries(p);
-  const Tile rows = rows_.tile(heads_, {n}, DType::float32), columns = columns_.tile(n, {heads_}, DType::float32);
+  const Tile rows = rows_.tile(heads_, {n}, DType::float32),
+             columns = columns_.tile(n, {heads_}, DType::float32);
   nc_.dma_load(rows, by_panel(p));
   for (const Piece& h : pieces(heads_, vector_square))
     for (const Piece& r : pieces(n, vector_square)) {
       const int head = static_cast<int>(h.begin), row = static_cast<int>(r.begin);
       nc_.nc_transpose(columns.rows(row, static_cast<int>(r.count)).cols(head, static_cast<int>(h.count)),
-                       rows.rows(head, static_cast<int>(h.count)).cols(row, static_cast<int>(r.count)), Engine::dve);
+                       rows.rows(head, static_cast<int>(h.count)).cols(row, static_cast<int>(r.count)),
+                       Engine::dve);
     }
   return columns;
 }
 
 void Panels::store_statistics(const Panel& p, const Tile& tile) {
   const int n = queries(p);
-  if (!statistics_) statistics_ = nc_.hbm_scratch("statistics", {all_sequences_ * heads_ * a_.queries}, DType::float32);
+  if (!statistics_)
+    statistics_ = nc_.hbm_scratch("statistics", {all_sequences_ * heads_ * a_.queries}, DType::float32);
   const Tile rows = rows_.tile(heads_, {n}, DType::float32);
   for (const Piece& h : pieces(heads_, vector_square))
     for (const Piece& r : pieces(n, vector_square)) {
       const int head = static_cast<int>(h.begin), row = static_cast<int>(r.begin);
       nc_.nc_transpose(rows.rows(head, static_cast<int>(h.count)).cols(row, static_cast<int>(r.count)),
-                       tile.rows(row, static_cast<int>(r.count)).cols(head, static_cast<int>(h.count)), Engine::dve);
+                       tile.rows(row, static_cast<int>(r.count)).cols(head, static_cast<int>(h.count)),
+                       Engine::dve);
     }
   nc_.dma_store(by_panel(p), rows);
 }

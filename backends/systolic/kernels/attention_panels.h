@@ -1,9 +1,10 @@
 // Attention of short heads: several sequences share a tile, one below the other, under a block-diagonal mask.
 //
-// Either layout of q, k and v is a matrix of rows: bshd has a row for each (batch, position) and all heads beside
-// each other, bhsd a row for each (batch, head, position) and one head. A panel is some whole sequences of it, at
-// most 128 rows, and comes in one transfer. Heads of a panel are worked on a few at a time (a slab): their
-// columns are turned together, and a product for one of them has the others' columns of one operand set to zero.
+// Either layout of q, k and v is a matrix of rows: bshd has a row for each (batch, position) and all heads
+// beside each other, bhsd a row for each (batch, head, position) and one head. A panel is some whole
+// sequences of it, at most 128 rows, and comes in one transfer. Heads of a panel are worked on a few at a
+// time (a slab): their columns are turned together, and a product for one of them has the others' columns of
+// one operand set to zero.
 #pragma once
 
 #include <vector>
@@ -23,8 +24,8 @@ class Panels {
   Panels(NeuronCore& nc, const AttentionShape& a, bool bshd);
 
   std::vector<Panel> list() const;
-  std::vector<Piece> slabs() const;  // of a panel's heads
-  int heads() const { return heads_; }         // beside each other in a row
+  std::vector<Piece> slabs() const;     // of a panel's heads
+  int heads() const { return heads_; }  // beside each other in a row
   int queries(const Panel& p) const { return p.sequences * static_cast<int>(a_.queries); }
   int keys(const Panel& p) const { return p.sequences * static_cast<int>(a_.keys); }
 
@@ -37,8 +38,8 @@ class Panels {
   // out[columns, heads, rows] = turned[columns, rows] with all but the head's `depth` columns zero.
   void separate(const Tile& out, const Tile& turned, int heads, int depth);
 
-  // Row statistics [queries, heads] of a panel, from and to a value [batch, head, query]. All stores come before
-  // finish_statistics(), which brings them into place.
+  // Row statistics [queries, heads] of a panel, from and to a value [batch, head, query]. All stores come
+  // before finish_statistics(), which brings them into place.
   Tile load_statistics(const Hbm& value, const Panel& p);
   void store_statistics(const Panel& p, const Tile& tile);
   void finish_statistics(const Hbm& value);
