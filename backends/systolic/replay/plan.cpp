@@ -1,7 +1,6 @@
 #include "systolic/replay/plan.h"
 
 #include <algorithm>
-#include <deque>
 #include <map>
 #include <unordered_map>
 
@@ -9,8 +8,6 @@
 
 namespace heddle::systolic::replay {
 namespace {
-
-constexpr int halvings_max = 24;
 
 struct Use {
   uint32_t step;
@@ -256,18 +253,14 @@ class Planner {
 
 }  // namespace
 
-bool make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity, int attempt, Plan& plan) {
-  // Without a gap as it is; then in place and placed one by one; then with smaller and smaller gaps.
-  if (attempt > 2 * halvings_max + 1) return false;
-  const int halvings = attempt / 2;
-  const uint64_t gap = halvings == 0 ? UINT64_MAX : (trace.step.size() >> (halvings - 1));
-  if (gap < 2) return false;
-  const bool tight = attempt % 2 == 1;
-  plan = Planner(nest, trace, level, gap, tight).run();
-  if (halvings > 0) plan.decisions.push_back("what is not used for " + std::to_string(gap) + " steps leaves memory");
-  plan.rotating = !tight;
-  if (!tight) return size_pools(nest, trace, capacity, plan);
-  return true;
+std::optional<Plan> make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity, uint64_t gap,
+                              bool rotating) {
+  Plan plan = Planner(nest, trace, level, gap, !rotating).run();
+  if (gap != no_gap)
+    plan.decisions.push_back("what is not used for " + std::to_string(gap) + " steps leaves memory");
+  plan.rotating = rotating;
+  if (rotating && !size_pools(nest, trace, capacity, plan)) return std::nullopt;
+  return plan;
 }
 
 }  // namespace heddle::systolic::replay
