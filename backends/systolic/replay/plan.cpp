@@ -219,12 +219,15 @@ class Planner {
       if (shared > 0) plan_.decisions.push_back(std::to_string(shared) + " results are made in place");
     }
     plan_.pool_of.assign(plan_.life.size(), nothing);
-    std::map<std::pair<int, bool>, uint32_t> pool_of;
+    std::map<std::pair<int64_t, bool>, uint32_t> pool_of;
     for (uint32_t l = 0; l < plan_.life.size(); ++l) {
       if (plan_.life[l].buffer != l) continue;
       const int f = trace_.instance[plan_.life[l].instance].family;
-      const auto [at, made] = pool_of.try_emplace({f, cut_[l]}, static_cast<uint32_t>(plan_.pool.size()));
-      if (made) plan_.pool.push_back({f, cut_[l]});
+      const TileFamily& t = nest_.tiles[static_cast<size_t>(f)];
+      const bool shared = in_place_ && t.memory == Memory::sbuf;
+      const std::pair<int64_t, bool> key = shared ? std::pair{-t.bytes(), false} : std::pair{int64_t{f}, bool{cut_[l]}};
+      const auto [at, made] = pool_of.try_emplace(key, static_cast<uint32_t>(plan_.pool.size()));
+      if (made) plan_.pool.push_back({f, key.second});
       plan_.pool_of[l] = at->second;
     }
   }
@@ -259,7 +262,7 @@ std::optional<Plan> make_plan(const Nest& nest, Trace& trace, ReplayLevel level,
   if (gap != no_gap)
     plan.decisions.push_back("what is not used for " + std::to_string(gap) + " steps leaves memory");
   plan.rotating = rotating;
-  if (rotating && !size_pools(nest, trace, capacity, plan)) return std::nullopt;
+  if (!size_pools(nest, trace, capacity, plan)) return std::nullopt;
   return plan;
 }
 

@@ -8,8 +8,8 @@
 //      which the kernel fits. As executed the facts say where; the gap is added only when memory is too small still.
 //   3. Buffers, in two ways, of which the faster is taken. Rotating: each family has a pool that is used in turn; it has
 //      at least what the order of the steps needs; memory that is left gives every pool twice that, then three and four
-//      times, small ones first. In place: the result of an element-wise step takes the buffer of an operand that ends
-//      there, and every tile is placed on its own, first fit.
+//      times, small ones first. Shared: the result of an element-wise step takes the buffer of an operand that ends there,
+//      and tiles of one size share slots; a new tile takes the slot that has been free for longest.
 #pragma once
 
 #include <optional>
@@ -30,6 +30,7 @@ struct Life {
   bool save = false;  // to HBM, after `last`
 };
 
+// Rotating: of a family. Shared: of all tiles of `family`'s size in SBUF; in PSUM of a family, too.
 struct Pool {
   int family = 0;
   bool cut = false;           // of tiles that leave memory and come back
@@ -44,7 +45,7 @@ struct Plan {
   std::vector<uint32_t> life_of;  // by step * operands_max + operand
   std::vector<Pool> pool;
   std::vector<uint32_t> pool_of;  // by buffer
-  bool rotating = true;           // false: every tile is placed on its own, first fit
+  bool rotating = true;           // false: shared
   std::vector<std::string> decisions;
 };
 
@@ -53,8 +54,7 @@ struct Capacity {
   int64_t sbuf, psum_banks, bank_bytes;
 };
 
-// The plan for one gap (infinite: no_gap), with pools that rotate or with results in place and tiles placed one by one,
-// first fit. Turns steps of the trace off. Nothing when the pools do not fit.
+// The plan for one gap (infinite: no_gap), with pools that rotate or shared slots. Turns steps of the trace off. Nothing when the pools do not fit.
 inline constexpr uint64_t no_gap = UINT64_MAX;
 std::optional<Plan> make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity, uint64_t gap,
                               bool rotating);

@@ -112,7 +112,7 @@ ReplayResult time_plan(const replay::Nest& nest, const replay::Trace& trace, rep
   }
   r.lower_bound_seconds = lower_bound(program.stream(), r.hbm_read_bytes + r.hbm_write_bytes);
   r.decisions = std::move(plan.decisions);
-  r.decisions.push_back(plan.rotating ? "pools rotate" : "tiles are placed one by one");
+  r.decisions.push_back(plan.rotating ? "pools rotate" : "tiles of one size share slots");
   return r;
 }
 
