@@ -238,7 +238,7 @@ class Emitter {
       case Verb::scalar_tensor_tensor:
         return core_.scalar_tensor_tensor(out(), in(0), {s.op0, scalar(s, s.first)}, s.op1, in(1));
       case Verb::reduce:
-        return core_.tensor_reduce(out(), s.op0, in(), 0, engine);
+        return core_.tensor_reduce(out(), s.op0, in(), s.axes, engine);
       case Verb::loop_reduce:
         if (accumulates(s, trace_, step)) return core_.tensor_tensor(out(), out(), s.op0, in(), engine);
         return core_.tensor_copy(out(), in(), engine);
