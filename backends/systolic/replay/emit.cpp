@@ -35,7 +35,8 @@ class Emitter {
           count(step);
           emit(step, s);
         } catch (const Error& e) {
-          throw Error(e.code(), std::string(e.what()) + " [replay of " + nest_.name + ": " + s.label + " at " + s.place + "]");
+          throw Error(e.code(), std::string(e.what()) + " [replay of " + nest_.name + ": " + s.label +
+                                    " at " + s.place + "]");
         }
       }
       release();
@@ -118,7 +119,8 @@ class Emitter {
     std::optional<TilePool>& pool = pool_[plan_.pool_of[l]];
     if (!pool) {
       const int buffers = static_cast<int>(std::max(1u, info.buffers));
-      pool.emplace(t.memory == Memory::sbuf ? core_.sbuf_pool(t.name, buffers) : core_.psum_pool(t.name, buffers));
+      pool.emplace(t.memory == Memory::sbuf ? core_.sbuf_pool(t.name, buffers)
+                                            : core_.psum_pool(t.name, buffers));
     }
     return *pool;
   }
@@ -161,7 +163,8 @@ class Emitter {
     if (o.box.empty() && s.mask_columns && limited(t.size(-1), true, s) < t.size(-1))
       t = t.cols(0, static_cast<int>(limited(t.size(-1), true, s)));
     int64_t first = 0, rows = t.partitions();
-    if (!o.box.empty() && o.box[0].kind == Range::Kind::part) first = o.box[0].begin.at(counter_), rows = o.box[0].count;
+    if (!o.box.empty() && o.box[0].kind == Range::Kind::part)
+      first = o.box[0].begin.at(counter_), rows = o.box[0].count;
     rows = limited(rows, s.mask_rows, s);
     if (first != 0 || rows != t.partitions()) t = t.rows(static_cast<int>(first), static_cast<int>(rows));
     return t;
@@ -184,7 +187,9 @@ class Emitter {
     return h;
   }
 
-  void emit_load(const Statement& s, const Tile& whole) { core_.dma_load(box(whole, s.out[0], s), region(s.region, s)); }
+  void emit_load(const Statement& s, const Tile& whole) {
+    core_.dma_load(box(whole, s.out[0], s), region(s.region, s));
+  }
 
   Tile tile(const Statement& s, size_t o) const {
     const Operand& operand = o < s.out.size() ? s.out[o] : s.in[o - s.out.size()];
@@ -260,14 +265,15 @@ class Emitter {
   const Trace& trace_;
   const Plan& plan_;
   std::vector<Hbm> hbm_;
-  std::vector<std::optional<Tile>> tile_;        // by life
+  std::vector<std::optional<Tile>> tile_;  // by life
   std::unordered_map<uint32_t, Tile> tile_of_buffer_;
-  // When tiles share slots: pools of one buffer, and those that are free, the one that is so for longest first.
+  // When tiles share slots: pools of one buffer, and those that are free, the one that is so for longest
+  // first.
   struct Slots {
     std::deque<TilePool> pool;
     std::deque<uint32_t> free;
   };
-  std::deque<Slots> slots_;       // by pool
+  std::deque<Slots> slots_;        // by pool
   std::vector<uint32_t> slot_of_;  // by life
   std::vector<std::optional<TilePool>> pool_;
   std::vector<std::optional<Hbm>> scratch_;  // by instance
