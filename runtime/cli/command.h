@@ -18,7 +18,9 @@ void add_explain(CLI::App& app);
 void add_ops(CLI::App& app);
 void add_conform(CLI::App& app);
 void add_sim(CLI::App& app);
-// Of `sim`.
+
+// Of `heddle sim`.
+void add_sim_gemm(CLI::App& sim);
 void add_sim_replay(CLI::App& sim);
 
 }  // namespace heddle::cli
