@@ -1,6 +1,7 @@
 #include "systolic/replay/emit.h"
 
 #include <algorithm>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -19,7 +20,8 @@ class Emitter {
   Spilled run() {
     for (const HbmValue& v : nest_.hbm) hbm_.push_back(core_.hbm(v.name, Shape(v.shape), v.dtype));
     tile_.resize(plan_.life.size());
-    own_pool_.resize(plan_.rotating ? 0 : plan_.life.size());
+    slot_of_.resize(plan_.rotating ? 0 : plan_.life.size());
+    slots_.resize(plan_.pool.size());
     pool_.resize(plan_.pool.size());
     scratch_.resize(trace_.instance.size());
     counter_.resize(nest_.loops.size());
@@ -33,7 +35,8 @@ class Emitter {
           count(step);
           emit(step, s);
         } catch (const Error& e) {
-          throw Error(e.code(), std::string(e.what()) + " [replay of " + nest_.name + ": " + s.label + " at " + s.place + "]");
+          throw Error(e.code(), std::string(e.what()) + " [replay of " + nest_.name + ": " + s.label +
+                                    " at " + s.place + "]");
         }
       }
       release();
@@ -85,7 +88,7 @@ class Emitter {
       } else {
         const TileFamily& t = family_of(l);
         tile_[l] = pool_for(l).tile(t.partitions, std::span<const int>(t.free), t.dtype);
-        if (!plan_.rotating || in_place()) tile_of_buffer_[l] = *tile_[l];
+        if (!plan_.rotating) tile_of_buffer_[l] = *tile_[l];
       }
       if (life.begin == Life::Begin::restored) {
         core_.dma_load(*tile_[l], scratch(life.instance));
@@ -97,21 +100,27 @@ class Emitter {
       }
     }
   }
-  bool in_place() const { return !plan_.rotating; }
   int64_t bytes(uint32_t l) const { return family_of(l).bytes() * family_of(l).partitions; }
 
   TilePool& pool_for(uint32_t l) {
     const Pool& info = plan_.pool[plan_.pool_of[l]];
     const TileFamily& t = nest_.tiles[static_cast<size_t>(info.family)];
-    // PSUM always rotates: its pools are small.
     if (!plan_.rotating && t.memory == Memory::sbuf) {
-      own_pool_[l].emplace(core_.sbuf_pool(t.name, 1));
-      return *own_pool_[l];
+      Slots& slots = slots_[plan_.pool_of[l]];
+      if (slots.pool.size() < info.buffers) {
+        slot_of_[l] = static_cast<uint32_t>(slots.pool.size());
+        slots.pool.push_back(core_.sbuf_pool(t.name, 1));
+      } else {
+        slot_of_[l] = slots.free.front();
+        slots.free.pop_front();
+      }
+      return slots.pool[slot_of_[l]];
     }
     std::optional<TilePool>& pool = pool_[plan_.pool_of[l]];
     if (!pool) {
       const int buffers = static_cast<int>(std::max(1u, info.buffers));
-      pool.emplace(t.memory == Memory::sbuf ? core_.sbuf_pool(t.name, buffers) : core_.psum_pool(t.name, buffers));
+      pool.emplace(t.memory == Memory::sbuf ? core_.sbuf_pool(t.name, buffers)
+                                            : core_.psum_pool(t.name, buffers));
     }
     return *pool;
   }
@@ -124,7 +133,10 @@ class Emitter {
         core_.dma_store(scratch(plan_.life[l].instance), *tile_[l]);
         spilled_.saved += bytes(l);
       }
-      if (!plan_.rotating && buffer_end_[plan_.life[l].buffer] <= step_) own_pool_[plan_.life[l].buffer].reset();
+      const uint32_t buffer = plan_.life[l].buffer;
+      if (!plan_.rotating && family_of(buffer).memory == Memory::sbuf && buffer_end_[buffer] == step_ &&
+          plan_.life[l].last == step_ && tile_of_buffer_.erase(buffer) > 0)
+        slots_[plan_.pool_of[buffer]].free.push_back(slot_of_[buffer]);
     }
     if (!plan_.rotating) return;
     for (size_t p = 0; p < pool_.size(); ++p)
@@ -151,7 +163,8 @@ class Emitter {
     if (o.box.empty() && s.mask_columns && limited(t.size(-1), true, s) < t.size(-1))
       t = t.cols(0, static_cast<int>(limited(t.size(-1), true, s)));
     int64_t first = 0, rows = t.partitions();
-    if (!o.box.empty() && o.box[0].kind == Range::Kind::part) first = o.box[0].begin.at(counter_), rows = o.box[0].count;
+    if (!o.box.empty() && o.box[0].kind == Range::Kind::part)
+      first = o.box[0].begin.at(counter_), rows = o.box[0].count;
     rows = limited(rows, s.mask_rows, s);
     if (first != 0 || rows != t.partitions()) t = t.rows(static_cast<int>(first), static_cast<int>(rows));
     return t;
@@ -174,7 +187,9 @@ class Emitter {
     return h;
   }
 
-  void emit_load(const Statement& s, const Tile& whole) { core_.dma_load(box(whole, s.out[0], s), region(s.region, s)); }
+  void emit_load(const Statement& s, const Tile& whole) {
+    core_.dma_load(box(whole, s.out[0], s), region(s.region, s));
+  }
 
   Tile tile(const Statement& s, size_t o) const {
     const Operand& operand = o < s.out.size() ? s.out[o] : s.in[o - s.out.size()];
@@ -228,7 +243,7 @@ class Emitter {
       case Verb::scalar_tensor_tensor:
         return core_.scalar_tensor_tensor(out(), in(0), {s.op0, scalar(s, s.first)}, s.op1, in(1));
       case Verb::reduce:
-        return core_.tensor_reduce(out(), s.op0, in(), 0, engine);
+        return core_.tensor_reduce(out(), s.op0, in(), s.axes, engine);
       case Verb::loop_reduce:
         if (accumulates(s, trace_, step)) return core_.tensor_tensor(out(), out(), s.op0, in(), engine);
         return core_.tensor_copy(out(), in(), engine);
@@ -250,9 +265,16 @@ class Emitter {
   const Trace& trace_;
   const Plan& plan_;
   std::vector<Hbm> hbm_;
-  std::vector<std::optional<Tile>> tile_;        // by life
+  std::vector<std::optional<Tile>> tile_;  // by life
   std::unordered_map<uint32_t, Tile> tile_of_buffer_;
-  std::vector<std::optional<TilePool>> own_pool_;  // by life, when not rotating
+  // When tiles share slots: pools of one buffer, and those that are free, the one that is so for longest
+  // first.
+  struct Slots {
+    std::deque<TilePool> pool;
+    std::deque<uint32_t> free;
+  };
+  std::deque<Slots> slots_;        // by pool
+  std::vector<uint32_t> slot_of_;  // by life
   std::vector<std::optional<TilePool>> pool_;
   std::vector<std::optional<Hbm>> scratch_;  // by instance
   std::vector<int> counter_;

@@ -1,7 +1,6 @@
 #include "systolic/replay/plan.h"
 
 #include <algorithm>
-#include <deque>
 #include <map>
 #include <unordered_map>
 
@@ -9,8 +8,6 @@
 
 namespace heddle::systolic::replay {
 namespace {
-
-constexpr int halvings_max = 24;
 
 struct Use {
   uint32_t step;
@@ -79,7 +76,8 @@ class Planner {
         at->second = i;
       }
     }
-    if (replaced > 0) plan_.decisions.push_back(std::to_string(replaced) + " tiles are made once instead of again");
+    if (replaced > 0)
+      plan_.decisions.push_back(std::to_string(replaced) + " tiles are made once instead of again");
   }
   // What a fact hoists is kept however long that is.
   uint64_t gap_of_level() const { return level_ == ReplayLevel::as_written ? gap_ : UINT64_MAX; }
@@ -130,7 +128,8 @@ class Planner {
       for (size_t f = 0; f < nest_.facts.size(); ++f) {
         const Fact& fact = nest_.facts[f];
         if (fact.kind == Fact::Kind::hoist || fact.family != trace_.instance[instance].family) continue;
-        if (trace_.epoch[a.step * nest_.facts.size() + f] == trace_.epoch[b.step * nest_.facts.size() + f]) continue;
+        if (trace_.epoch[a.step * nest_.facts.size() + f] == trace_.epoch[b.step * nest_.facts.size() + f])
+          continue;
         if (!fact.conditional || holds(fact, trace_.step[trace_.instance[instance].first_step])) return true;
       }
     }
@@ -148,8 +147,8 @@ class Planner {
       const std::vector<Use>& uses = uses_[i];
       if (uses.empty()) continue;
       const Instance& instance = trace_.instance[i];
-      const bool is_load = instance.writes == 1 && uses[0].write &&
-                           statement(trace_.step[uses[0].step]).verb == Verb::load;
+      const bool is_load =
+          instance.writes == 1 && uses[0].write && statement(trace_.step[uses[0].step]).verb == Verb::load;
       bool dirty = false, saved = false;
       size_t begin = 0;
       for (size_t u = 0; u < uses.size(); ++u) {
@@ -173,7 +172,8 @@ class Planner {
           --reloads;
         } else {
           const auto number = static_cast<uint32_t>(plan_.life.size());
-          for (size_t k = begin; k <= u; ++k) plan_.life_of[uses[k].step * operands_max + uses[k].operand] = number;
+          for (size_t k = begin; k <= u; ++k)
+            plan_.life_of[uses[k].step * operands_max + uses[k].operand] = number;
           cut_.push_back(begin > 0 || !last);
           plan_.life.push_back(life);
         }
@@ -211,7 +211,8 @@ class Planner {
           const uint32_t from = plan_.life_of[life.first * operands_max + o];
           if (from == nothing || from == l) continue;
           const Life& source = plan_.life[from];
-          if (source.last != life.first || source.save || !same_shape(source.instance, life.instance)) continue;
+          if (source.last != life.first || source.save || !same_shape(source.instance, life.instance))
+            continue;
           if (taken_.count(from) > 0) continue;
           taken_[from] = l;
           life.buffer = source.buffer;
@@ -222,12 +223,16 @@ class Planner {
       if (shared > 0) plan_.decisions.push_back(std::to_string(shared) + " results are made in place");
     }
     plan_.pool_of.assign(plan_.life.size(), nothing);
-    std::map<std::pair<int, bool>, uint32_t> pool_of;
+    std::map<std::pair<int64_t, bool>, uint32_t> pool_of;
     for (uint32_t l = 0; l < plan_.life.size(); ++l) {
       if (plan_.life[l].buffer != l) continue;
       const int f = trace_.instance[plan_.life[l].instance].family;
-      const auto [at, made] = pool_of.try_emplace({f, cut_[l]}, static_cast<uint32_t>(plan_.pool.size()));
-      if (made) plan_.pool.push_back({f, cut_[l]});
+      const TileFamily& t = nest_.tiles[static_cast<size_t>(f)];
+      const bool shared = in_place_ && t.memory == Memory::sbuf;
+      const std::pair<int64_t, bool> key =
+          shared ? std::pair{-t.bytes(), false} : std::pair{int64_t{f}, bool{cut_[l]}};
+      const auto [at, made] = pool_of.try_emplace(key, static_cast<uint32_t>(plan_.pool.size()));
+      if (made) plan_.pool.push_back({f, key.second});
       plan_.pool_of[l] = at->second;
     }
   }
@@ -256,18 +261,14 @@ class Planner {
 
 }  // namespace
 
-bool make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity, int attempt, Plan& plan) {
-  // Without a gap as it is; then in place and placed one by one; then with smaller and smaller gaps.
-  if (attempt > 2 * halvings_max + 1) return false;
-  const int halvings = attempt / 2;
-  const uint64_t gap = halvings == 0 ? UINT64_MAX : (trace.step.size() >> (halvings - 1));
-  if (gap < 2) return false;
-  const bool tight = attempt % 2 == 1;
-  plan = Planner(nest, trace, level, gap, tight).run();
-  if (halvings > 0) plan.decisions.push_back("what is not used for " + std::to_string(gap) + " steps leaves memory");
-  plan.rotating = !tight;
-  if (!tight) return size_pools(nest, trace, capacity, plan);
-  return true;
+std::optional<Plan> make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity,
+                              uint64_t gap, bool rotating) {
+  Plan plan = Planner(nest, trace, level, gap, !rotating).run();
+  if (gap != no_gap)
+    plan.decisions.push_back("what is not used for " + std::to_string(gap) + " steps leaves memory");
+  plan.rotating = rotating;
+  if (!size_pools(nest, trace, capacity, plan)) return std::nullopt;
+  return plan;
 }
 
 }  // namespace heddle::systolic::replay

@@ -1,6 +1,7 @@
 #include "systolic/replay/pools.h"
 
 #include <algorithm>
+#include <queue>
 
 namespace heddle::systolic::replay {
 namespace {
@@ -19,7 +20,8 @@ int64_t size_of_buffer(const TileFamily& t, const Capacity& capacity) {
 
 class Sizer {
  public:
-  Sizer(const Nest& nest, const Capacity& capacity, Plan& plan) : nest_(nest), capacity_(capacity), plan_(plan) {}
+  Sizer(const Nest& nest, const Capacity& capacity, Plan& plan)
+      : nest_(nest), capacity_(capacity), plan_(plan) {}
 
   bool run() {
     measure();
@@ -27,7 +29,8 @@ class Sizer {
     // Small pools first: they gain most for their bytes.
     std::vector<size_t> order;
     for (size_t p = 0; p < plan_.pool.size(); ++p) order.push_back(p);
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return bytes(a, 1) < bytes(b, 1); });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return bytes(a, 1) < bytes(b, 1); });
     for (uint32_t times = 2; times <= generous; ++times)
       for (size_t p : order) {
         Pool& pool = plan_.pool[p];
@@ -45,7 +48,9 @@ class Sizer {
  private:
   const TileFamily& family(size_t p) const { return nest_.tiles[static_cast<size_t>(plan_.pool[p].family)]; }
   Memory memory(size_t p) const { return family(p).memory; }
-  int64_t bytes(size_t p, uint32_t) const { return plan_.pool[p].needed * size_of_buffer(family(p), capacity_); }
+  int64_t bytes(size_t p, uint32_t) const {
+    return plan_.pool[p].needed * size_of_buffer(family(p), capacity_);
+  }
 
   void measure() {
     std::vector<std::vector<Span>> spans(plan_.pool.size());
@@ -63,9 +68,16 @@ class Sizer {
     }
     for (size_t p = 0; p < spans.size(); ++p) {
       auto& list = spans[p];
-      std::stable_sort(list.begin(), list.end(), [](const Span& a, const Span& b) { return a.first < b.first; });
+      std::stable_sort(list.begin(), list.end(),
+                       [](const Span& a, const Span& b) { return a.first < b.first; });
       Pool& pool = plan_.pool[p];
       pool.tiles = static_cast<uint32_t>(list.size());
+      if (!plan_.rotating && memory(p) == Memory::sbuf) {
+        pool.needed = most_at_once(list);
+        pool.first = 0, pool.last = nothing;  // for the whole program
+        pool.buffers = pool.needed;
+        continue;
+      }
       size_t oldest = 0;  // nothing before it is alive
       for (size_t j = 0; j < list.size(); ++j) {
         while (list[oldest].last < list[j].first) ++oldest;
@@ -75,6 +87,17 @@ class Sizer {
       }
       pool.buffers = pool.needed;
     }
+  }
+
+  static uint32_t most_at_once(const std::vector<Span>& by_first) {
+    std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> ends;
+    size_t most = 0;
+    for (const Span& s : by_first) {
+      while (!ends.empty() && ends.top() < s.first) ends.pop();
+      ends.push(s.last);
+      most = std::max(most, ends.size());
+    }
+    return static_cast<uint32_t>(most);
   }
 
   // Pools whose spans of steps meet hold their memory together.
