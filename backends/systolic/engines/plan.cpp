@@ -240,6 +240,8 @@ void Binder::bind_matmul(uint32_t index) {
     matrix(i.double_row ? Tile(moving, Memory::sbuf).at(0, row).view() : moving, tile.moving);
     product_->tile.push_back(tile);
   }
+  // Narrow PSUM is rounded after every product.
+  if (psum.dtype != DType::float32) flush_product();
 }
 
 void Binder::bind(uint32_t index) {
