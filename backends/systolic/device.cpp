@@ -186,8 +186,11 @@ const void* NeuronDevice::extension(std::string_view name) {
   return &simulated;
 }
 
-std::unique_ptr<backend::Device> open_device(const std::string& file, const backend::Options& options) {
-  Description description = translated([&] { return load_description(file); });
+// "pe.ghz=3.0" and the like among the options change that number of the device file.
+std::unique_ptr<backend::Device> open_device(const std::string& file, const backend::Options& options,
+                                             const std::vector<std::pair<std::string, double>>& changes) {
+  Description description =
+      translated([&] { return changes.empty() ? load_description(file) : with(file, changes); });
   CompileOptions compile_options;
   const std::string numerics = options.get("numerics", "on");
   if (numerics != "on" && numerics != "off")
@@ -210,17 +213,21 @@ std::unique_ptr<backend::Device> open_device(const std::string& file, const back
 std::vector<backend::DeviceFactory> devices() {
   std::vector<backend::DeviceFactory> list;
   for (const std::string& name : builtin_devices())
-    list.push_back({name, [name](const backend::Options& options) {
+    list.push_back({name, [name](const backend::Options& given) {
+                      backend::Options options = given;
+                      const auto changes = options.take_dotted_numbers();
                       options.expect({"numerics", "window", "memory"});
-                      return open_device(name, options);
+                      return open_device(name, options, changes);
                     }});
-  list.push_back({"systolic", [](const backend::Options& options) {
+  list.push_back({"systolic", [](const backend::Options& given) {
+                    backend::Options options = given;
+                    const auto changes = options.take_dotted_numbers();
                     options.expect({"", "numerics", "window", "memory"});
                     const std::string file = options.get("", "");
                     if (file.empty())
                       throw backend::Failure(HD_ERROR_INVALID_ARGUMENT,
                                              "name a device file: systolic:FILE.toml");
-                    return open_device(file, options);
+                    return open_device(file, options, changes);
                   }});
   return list;
 }

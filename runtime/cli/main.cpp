@@ -20,10 +20,13 @@ int fail(int status, const std::string& text) {
 }
 
 // "heddle train" of the deepest subcommand that was reached.
+const CLI::App& deepest(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? app : deepest(*chosen.front());
+}
 std::string reached(const CLI::App& app) {
-  std::string name = app.get_name();
-  for (const CLI::App* sub : app.get_subcommands()) name += " " + sub->get_name();
-  return name;
+  const auto chosen = app.get_subcommands();
+  return app.get_name() + (chosen.empty() ? "" : " " + reached(*chosen.front()));
 }
 
 std::string subcommands(const CLI::App& app) {
@@ -45,14 +48,18 @@ int run(int argc, char** argv) {
   heddle::cli::add_explain(app);
   heddle::cli::add_ops(app);
   heddle::cli::add_conform(app);
+  heddle::cli::add_sim(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {  // --help, --version
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    if (app.get_subcommands().empty() && !app.remaining().empty())
+    const CLI::App& last = deepest(app);
+    const bool takes_subcommands = !last.get_subcommands([](const CLI::App*) { return true; }).empty();
+    const std::vector<std::string> remaining = app.remaining(true);
+    if (takes_subcommands && !remaining.empty() && remaining.front() != last.get_name())
       return fail(usage,
-                  "there is no subcommand '" + app.remaining().front() + "'; there are: " + subcommands(app));
+                  "there is no subcommand '" + remaining.front() + "'; there are: " + subcommands(last));
     return fail(usage, std::string(e.what()) + " (see " + reached(app) + " --help)");
   } catch (const heddle::cli::UsageError& e) {
     return fail(usage, e.what());

@@ -113,5 +113,9 @@ struct Plan {
 // `bound`: a graph without named dims. Throws what lowering, compiling and allocating throw.
 std::unique_ptr<Plan> make_plan(const Graph& bound, const std::vector<device::DevicePtr>& devices,
                                 VariableSource& variables, const PlanOptions& options);
+// The first half of it: partitions are compiled and described, but nothing is placed, allocated or bound, so
+// that the plan can be asked what it would cost and cannot run.
+std::unique_ptr<Plan> compile_plan(const Graph& bound, const std::vector<device::DevicePtr>& devices,
+                                   VariableSource& variables, const PlanOptions& options);
 
 }  // namespace heddle::plan

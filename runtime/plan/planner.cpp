@@ -42,7 +42,7 @@ Planner::Planner(const std::vector<device::DevicePtr>& devices, VariableSource& 
                  const PlanOptions& options)
     : session_devices_(devices), variable_source_(variables), options_(options) {}
 
-std::unique_ptr<Plan> Planner::make(const Graph& bound) {
+void Planner::lower_and_compile(const Graph& bound) {
   plan_ = std::make_unique<Plan>();
   Lowered lowered = lower(name_results(simplify(bound)), session_devices_, options_.lower);
   if (options_.lower.fusion) lowered = fuse(lowered, session_devices_);
@@ -74,6 +74,15 @@ std::unique_ptr<Plan> Planner::make(const Graph& bound) {
   }
   settle_variables();
   compile_partitions();
+}
+
+std::unique_ptr<Plan> Planner::compiled(const Graph& bound) {
+  lower_and_compile(bound);
+  return std::move(plan_);
+}
+
+std::unique_ptr<Plan> Planner::make(const Graph& bound) {
+  lower_and_compile(bound);
   choose_in_place();
   choose_host_outputs();
   draft_downloads_and_commits();
@@ -293,6 +302,11 @@ void Planner::draft_downloads_and_commits() {
 std::unique_ptr<Plan> make_plan(const Graph& bound, const std::vector<device::DevicePtr>& devices,
                                 VariableSource& variables, const PlanOptions& options) {
   return Planner(devices, variables, options).make(bound);
+}
+
+std::unique_ptr<Plan> compile_plan(const Graph& bound, const std::vector<device::DevicePtr>& devices,
+                                   VariableSource& variables, const PlanOptions& options) {
+  return Planner(devices, variables, options).compiled(bound);
 }
 
 }  // namespace heddle::plan

@@ -16,6 +16,8 @@ class Planner {
           const PlanOptions& options);
 
   std::unique_ptr<Plan> make(const Graph& bound);
+  // Phases 1 and 2 alone.
+  std::unique_ptr<Plan> compiled(const Graph& bound);
 
  private:
   // A step before memory is placed.
@@ -25,6 +27,7 @@ class Planner {
     ValueId value = no_value;
   };
 
+  void lower_and_compile(const Graph& bound);
   // Phase 1: variables settle on the device that uses them first.
   void settle_variables();
   // Phase 2: partitions are compiled; `drafts_` lists launches, and the transfers and uploads before each.

@@ -1,5 +1,5 @@
-// docs/systolic.md lists every assumption of the device files, and nothing else. With HEDDLE_WRITE_DOCS set, the list is
-// written instead of compared.
+// docs/systolic.md lists every assumption of the device files, and nothing else. With HEDDLE_WRITE_DOCS set,
+// the list is written instead of compared.
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
@@ -43,7 +43,9 @@ void collect(const std::filesystem::path& file, std::vector<Assumption>& all) {
     const std::string code = trimmed(line.substr(0, hash));
     const size_t mark = comment.find("[A]"), equals = code.find(" = ");
     std::string why = mark == std::string::npos ? "" : trimmed(comment.substr(mark + 3));
-    if (code.empty() && mark != std::string::npos && comment.find("[A] is an assumption") == std::string::npos) pending = why;
+    if (code.empty() && mark != std::string::npos &&
+        comment.find("[A] is an assumption") == std::string::npos)
+      pending = why;
     if (equals == std::string::npos) continue;
     if (mark == std::string::npos && pending.empty()) continue;
     if (why.empty()) why = std::exchange(pending, "");
@@ -59,7 +61,8 @@ void collect(const std::filesystem::path& file, std::vector<Assumption>& all) {
     if (same == all.end()) {
       all.push_back({key, device + " " + value, why});
     } else {
-      same->values = same->values.ends_with(" " + value) ? device_too(same->values, device) : same->values + "; " + device + " " + value;
+      same->values = same->values.ends_with(" " + value) ? device_too(same->values, device)
+                                                         : same->values + "; " + device + " " + value;
       if (same->why.empty()) same->why = why;
     }
   }

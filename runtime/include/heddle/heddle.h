@@ -6,6 +6,7 @@
 #include "heddle/device.h"
 #include "heddle/dtype.h"
 #include "heddle/error.h"
+#include "heddle/estimate.h"
 #include "heddle/explain.h"
 #include "heddle/graph.h"
 #include "heddle/ops.h"

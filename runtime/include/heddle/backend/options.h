@@ -2,12 +2,15 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "heddle/backend/failure.h"
 
@@ -43,6 +46,24 @@ class Options {
                                                    " is not a whole number from " + std::to_string(low) +
                                                    " to " + std::to_string(high));
     return v;
+  }
+  // Takes out the entries whose key has a dot, "section.key=1.5", as numbers.
+  std::vector<std::pair<std::string, double>> take_dotted_numbers() {
+    std::vector<std::pair<std::string, double>> taken;
+    for (auto it = entries_.begin(); it != entries_.end();) {
+      if (it->first.find('.') == std::string::npos) {
+        ++it;
+        continue;
+      }
+      char* end = nullptr;
+      const double number = std::strtod(it->second.c_str(), &end);
+      if (it->second.empty() || *end != 0 || !std::isfinite(number))
+        throw Failure(HD_ERROR_INVALID_ARGUMENT,
+                      "option " + it->first + "=" + it->second + " is not a number");
+      taken.emplace_back(it->first, number);
+      it = entries_.erase(it);
+    }
+    return taken;
   }
   // Throws unless every given key is one of `known`.
   void expect(std::initializer_list<const char*> known) const {
