@@ -1,8 +1,8 @@
 // A kernel for the simulated NeuronCore, made faster in four steps as AWS's matmul tutorial does:
 //   tiled    every product loads both of its tiles
-//   hoisted  tiles are loaded in front of the inner loop: the left ones once a row, the right ones once a tile
-//   blocked  two by two tiles of the result share what they load
-//   fully    K is cut into blocks too, so that blocks of 2048 x 1024 of the result fit, and add up in SBUF
+//   hoisted  tiles are loaded in front of the inner loop: the left ones once a row, the right ones once a
+//   tile blocked  two by two tiles of the result share what they load fully    K is cut into blocks too, so
+//   that blocks of 2048 x 1024 of the result fit, and add up in SBUF
 // Each step runs on tensors and is checked against a loop on the host, then is timed alone at M x N x K.
 //   systolic_matmul [DEVICE [M N K]]     for example: systolic_matmul trn2 4096 8192 8192
 #include <algorithm>
@@ -30,13 +30,15 @@ int tiles(const Hbm& x, int axis, int tile) { return static_cast<int>(x.size(axi
 void tiled(NeuronCore& nc, const Hbm& left, const Hbm& right, const Hbm& result) {
   const int tiles_k = tiles(left, 0, tile_k);
   // The pools' buffers are what overlaps: three tiles of each operand in flight, two results.
-  TilePool lefts = nc.sbuf_pool("left", 3), rights = nc.sbuf_pool("right", 3), results = nc.sbuf_pool("result", 2);
+  TilePool lefts = nc.sbuf_pool("left", 3), rights = nc.sbuf_pool("right", 3),
+           results = nc.sbuf_pool("result", 2);
   TilePool psum = nc.psum_pool("sum", 2);
   for (int m = 0; m < result.size(0); m += tile_m)
     for (int n = 0; n < result.size(1); n += tile_n) {
       const Tile sum = psum.tile(tile_m, {tile_n}, f32);
       for (int k = 0; k < tiles_k; ++k) {
-        const Tile a = lefts.tile(tile_k, {tile_m}, left.dtype()), b = rights.tile(tile_k, {tile_n}, right.dtype());
+        const Tile a = lefts.tile(tile_k, {tile_m}, left.dtype()),
+                   b = rights.tile(tile_k, {tile_n}, right.dtype());
         nc.dma_load(a, left.rows(k * tile_k, tile_k).cols(m, tile_m));
         nc.dma_load(b, right.rows(k * tile_k, tile_k).cols(n, tile_n));
         nc.nc_matmul(sum, a, b, accumulate(k, tiles_k));
@@ -47,10 +49,10 @@ void tiled(NeuronCore& nc, const Hbm& left, const Hbm& right, const Hbm& result)
     }
 }
 
-// Rows k*128 .. of columns [begin, begin + count), one tile per k. Buffers beyond a column's tiles let the next
-// column's loads run while this one is multiplied.
-std::vector<Tile> load_column(NeuronCore& nc, TilePool& pool, const Hbm& from, int first_k, int count_k, int begin,
-                              int count) {
+// Rows k*128 .. of columns [begin, begin + count), one tile per k. Buffers beyond a column's tiles let the
+// next column's loads run while this one is multiplied.
+std::vector<Tile> load_column(NeuronCore& nc, TilePool& pool, const Hbm& from, int first_k, int count_k,
+                              int begin, int count) {
   std::vector<Tile> column;
   for (int k = 0; k < count_k; ++k) {
     column.push_back(pool.tile(tile_k, {count}, from.dtype()));
@@ -60,7 +62,8 @@ std::vector<Tile> load_column(NeuronCore& nc, TilePool& pool, const Hbm& from, i
 }
 
 // One tile of the result, whose operands are in SBUF.
-void multiply(NeuronCore& nc, const Tile& sum, std::span<const Tile> a, std::span<const Tile> b, int m, int n) {
+void multiply(NeuronCore& nc, const Tile& sum, std::span<const Tile> a, std::span<const Tile> b, int m,
+              int n) {
   for (size_t k = 0; k < a.size(); ++k)
     nc.nc_matmul(sum, a[k].cols(m, tile_m), b[k].cols(n, tile_n),
                  accumulate(static_cast<int64_t>(k), static_cast<int64_t>(a.size())));
@@ -77,7 +80,8 @@ void blocked(NeuronCore& nc, const Hbm& left, const Hbm& right, const Hbm& resul
       const std::vector<Tile> b = load_column(nc, rights, right, 0, tiles_k, n, block_n);
       for (int i = 0; i < block_m; i += tile_m)
         for (int j = 0; j < block_n; j += tile_n) {
-          const Tile sum = psum.tile(tile_m, {tile_n}, f32), out = results.tile(tile_m, {tile_n}, result.dtype());
+          const Tile sum = psum.tile(tile_m, {tile_n}, f32),
+                     out = results.tile(tile_m, {tile_n}, result.dtype());
           multiply(nc, sum, a, b, i, j);
           nc.tensor_copy(out, sum);
           nc.dma_store(result.rows(m + i, tile_m).cols(n + j, tile_n), out);
@@ -167,7 +171,9 @@ int main(int argc, char** argv) try {
     return 2;
   }
   const char* device = argc > 1 ? argv[1] : "trn1";
-  const auto size = [&](int at, int64_t preset) { return argc > at ? std::strtoll(argv[at], nullptr, 10) : preset; };
+  const auto size = [&](int at, int64_t preset) {
+    return argc > at ? std::strtoll(argv[at], nullptr, 10) : preset;
+  };
   const int64_t m = size(2, 4096), n = size(3, 8192), k = size(4, 8192);
   const std::array<Step, 4> steps = {
       {{"tiled", tiled}, {"hoisted", hoisted}, {"blocked", blocked_mn}, {"fully", fully_blocked}}};
@@ -176,9 +182,11 @@ int main(int argc, char** argv) try {
   for (int64_t i = 0; i < left.elements(); ++i) left.set(i, std::sin(static_cast<double>(i)));
   for (int64_t i = 0; i < right.elements(); ++i) right.set(i, std::cos(static_cast<double>(3 * i)));
 
-  std::printf("bfloat16 %lld x %lld x %lld on %s (simulated; calibrated on public figures, never run on Trainium)\n",
-              static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k), device);
-  std::printf("%-8s %10s %8s %8s %10s   %s\n", "step", "time [ms]", "MFU [%]", "PE [%]", "HBM [MB]", "numbers");
+  std::printf(
+      "bfloat16 %lld x %lld x %lld on %s (simulated; calibrated on public figures, never run on Trainium)\n",
+      static_cast<long long>(m), static_cast<long long>(n), static_cast<long long>(k), device);
+  std::printf("%-8s %10s %8s %8s %10s   %s\n", "step", "time [ms]", "MFU [%]", "PE [%]", "HBM [MB]",
+              "numbers");
   for (const Step& step : steps) {
     compile_step(step.kernel, device, 512, 1024, 256, true).run({left, right, result});
     const double error = worst_error(left, right, result);
@@ -189,7 +197,8 @@ int main(int argc, char** argv) try {
     const double flops = 2.0 * static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k);
     const double peak = 2.0 * pe.rows * pe.columns * pe.ghz * 1e9;
     std::printf("%-8s %10.3f %8.1f %8.1f %10.0f   %s\n", step.name, t.seconds() * 1e3,
-                100 * flops / (peak * t.seconds()), 100 * t.active(Engine::pe), static_cast<double>(t.hbm_bytes()) * 1e-6,
+                100 * flops / (peak * t.seconds()), 100 * t.active(Engine::pe),
+                static_cast<double>(t.hbm_bytes()) * 1e-6,
                 error <= 1 ? "equal the host's within rounding" : "WRONG");
     if (error > 1) return 1;
   }

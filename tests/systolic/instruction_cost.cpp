@@ -1,7 +1,7 @@
 // What single instructions cost, row by row with the source of the figure. N: elements per partition.
 //
-// ISA26: "Estimated instruction cost" of nki.isa, aws-neuron-sdk v2.26.1. T1, T2, T3: the architecture guides of
-// Trainium 1 to 3. EXP: the schema of neuron-explorer. KOPT, PERF: published traces.
+// ISA26: "Estimated instruction cost" of nki.isa, aws-neuron-sdk v2.26.1. T1, T2, T3: the architecture guides
+// of Trainium 1 to 3. EXP: the schema of neuron-explorer. KOPT, PERF: published traces.
 #include <cmath>
 #include <functional>
 
@@ -17,7 +17,10 @@ namespace {
 // Operands of N elements a partition, written, in SBUF and PSUM.
 struct Operands {
   Operands(const std::string& device, int elements, DType dtype)
-      : nc(load_description(device)), sbuf(nc.sbuf_pool("sbuf", 12)), psum(nc.psum_pool("psum", 2)), n(elements) {
+      : nc(load_description(device)),
+        sbuf(nc.sbuf_pool("sbuf", 12)),
+        psum(nc.psum_pool("psum", 2)),
+        n(elements) {
     a = sbuf.tile(128, {n}, dtype), b = sbuf.tile(128, {n}, dtype), out = sbuf.tile(128, {n}, dtype);
     one = sbuf.tile(128, {1}, f32), eight = sbuf.tile(128, {8}, f32), places = sbuf.tile(128, {8}, u32);
     for (const Tile& t : {a, b, out, one, eight, places}) nc.memset(t, 0);
@@ -38,7 +41,10 @@ struct Operands {
 };
 
 double ghz_of(const Description& d, Engine e) {
-  return e == Engine::pe ? d.pe.ghz : e == Engine::act ? d.act.ghz : e == Engine::dve ? d.dve.ghz : d.gpsimd.ghz;
+  return e == Engine::pe    ? d.pe.ghz
+         : e == Engine::act ? d.act.ghz
+         : e == Engine::dve ? d.dve.ghz
+                            : d.gpsimd.ghz;
 }
 
 enum class What : uint8_t { interval, latency, load };
@@ -82,10 +88,10 @@ Emit matmul(DType dtype, int columns, MatmulOptions options = {}) {
 const std::vector<Row>& table() {
   static const std::vector<Row> rows = {
       // ---- tensor engine
-      {"nc_matmul bf16, 128 stationary columns", "ISA26: max(min(64, N_stat), N_mov)", "123", bf16, matmul(bf16, 128),
-       [](double n) { return std::max(64.0, n); }},
-      {"nc_matmul f16, 32 stationary columns", "ISA26: max(min(64, N_stat), N_mov)", "123", f16, matmul(f16, 32),
-       [](double n) { return std::max(32.0, n); }},
+      {"nc_matmul bf16, 128 stationary columns", "ISA26: max(min(64, N_stat), N_mov)", "123", bf16,
+       matmul(bf16, 128), [](double n) { return std::max(64.0, n); }},
+      {"nc_matmul f16, 32 stationary columns", "ISA26: max(min(64, N_stat), N_mov)", "123", f16,
+       matmul(f16, 32), [](double n) { return std::max(32.0, n); }},
       {"nc_matmul f32", "ISA26, EXP: four passes", "123", f32, matmul(f32, 128),
        [](double n) { return 4 * std::max(64.0, n); }},
       {"nc_matmul f32, stationary of 0 and 1", "ISA26: twice as fast as float32", "123", f32,
@@ -136,10 +142,10 @@ const std::vector<Row>& table() {
       {"tensor_copy on ACT", "ISA26: max(MIN_II, N)", "123", f32,
        [](Operands& x) { x.nc.tensor_copy(x.out, x.a, Engine::act); }, elements()},
       // ---- vector engine
-      {"tensor_copy f32", "ISA26: max(MIN_II, N)", "1", f32, [](Operands& x) { x.nc.tensor_copy(x.out, x.a); },
-       elements()},
-      {"tensor_copy f32", "T2, T3: 256 elements a cycle", "23", f32, [](Operands& x) { x.nc.tensor_copy(x.out, x.a); },
-       elements(0.5)},
+      {"tensor_copy f32", "ISA26: max(MIN_II, N)", "1", f32,
+       [](Operands& x) { x.nc.tensor_copy(x.out, x.a); }, elements()},
+      {"tensor_copy f32", "T2, T3: 256 elements a cycle", "23", f32,
+       [](Operands& x) { x.nc.tensor_copy(x.out, x.a); }, elements(0.5)},
       {"tensor_copy bf16 in SBUF", "T2: 4x performance mode", "23", bf16,
        [](Operands& x) { x.nc.tensor_copy(x.out, x.a); }, elements(0.25)},
       {"tensor_copy bf16 from PSUM", "T2: 2x, one side in PSUM", "23", bf16,
@@ -157,16 +163,22 @@ const std::vector<Row>& table() {
       {"tensor_copy fp8", "T2: 256 elements a cycle of other types", "2", f8e4m3,
        [](Operands& x) { x.nc.tensor_copy(x.out, x.a); }, elements(0.5)},
       {"tensor_copy f32 with a stride of 16 bytes", "T1: half the bandwidth", "1", f32,
-       [](Operands& x) {
-         x.nc.tensor_copy(x.out, x.written(128, {4 * x.n}, f32).slice(0, 0, x.n, 4));
-       },
+       [](Operands& x) { x.nc.tensor_copy(x.out, x.written(128, {4 * x.n}, f32).slice(0, 0, x.n, 4)); },
        [](double n) { return n == 1 ? 64.0 : at_least(2 * n); }},
       {"tensor_scalar, two operators", "ISA26: max(MIN_II, N)", "1", f32,
-       [](Operands& x) { x.nc.tensor_scalar(x.out, x.a, {AluOp::add, x.one}, {AluOp::multiply, 2}); }, elements()},
+       [](Operands& x) {
+         x.nc.tensor_scalar(x.out, x.a, {AluOp::add, x.one}, {AluOp::multiply, 2});
+       },
+       elements()},
       {"tensor_scalar bf16", "T2: 4x performance mode", "23", bf16,
-       [](Operands& x) { x.nc.tensor_scalar(x.out, x.a, {AluOp::add, x.one}); }, elements(0.25)},
+       [](Operands& x) {
+         x.nc.tensor_scalar(x.out, x.a, {AluOp::add, x.one});
+       },
+       elements(0.25)},
       {"tensor_scalar_reduce", "ISA26: max(MIN_II, N) + MIN_II", "123", f32,
-       [](Operands& x) { x.nc.tensor_scalar_reduce(x.out, x.one, x.a, {AluOp::add, 1}, AluOp::add); },
+       [](Operands& x) {
+         x.nc.tensor_scalar_reduce(x.out, x.one, x.a, {AluOp::add, 1}, AluOp::add);
+       },
        elements_and(64)},
       {"bn_stats", "ISA26: max(MIN_II, N), N <= 512", "123", f32,
        [](Operands& x) { x.nc.bn_stats(x.written(128, {6}, f32), x.a.cols(0, std::min(x.n, 512))); },
@@ -178,8 +190,8 @@ const std::vector<Row>& table() {
          x.nc.range_select(x.out, x.one, x.a, AluOp::greater_equal, 3, AluOp::less, x.one, 0);
        },
        elements()},
-      {"stream_shuffle", "ISA26: max(MIN_II, N)", "123", f32, [](Operands& x) { x.nc.stream_shuffle(x.out, x.a, {}); },
-       elements()},
+      {"stream_shuffle", "ISA26: max(MIN_II, N)", "123", f32,
+       [](Operands& x) { x.nc.stream_shuffle(x.out, x.a, {}); }, elements()},
       {"tensor_tensor f32 in SBUF", "ISA26: max(MIN_II, 2N)", "123", f32,
        [](Operands& x) { x.nc.tensor_tensor(x.out, x.a, AluOp::add, x.b); }, elements(2)},
       {"tensor_tensor with an operand in PSUM", "ISA26: max(MIN_II, N)", "123", f32,
@@ -193,28 +205,38 @@ const std::vector<Row>& table() {
       {"tensor_tensor bf16: maximum", "ISA26: max(MIN_II, 2N)", "1", bf16,
        [](Operands& x) { x.nc.tensor_tensor(x.out, x.a, AluOp::maximum, x.b); }, elements(2)},
       {"tensor_tensor_scan", "ISA26: max(MIN_II, 2N)", "123", f32,
-       [](Operands& x) { x.nc.tensor_tensor_scan(x.out, x.a, x.b, 0, AluOp::multiply, AluOp::add); }, elements(2)},
+       [](Operands& x) { x.nc.tensor_tensor_scan(x.out, x.a, x.b, 0, AluOp::multiply, AluOp::add); },
+       elements(2)},
       {"scalar_tensor_tensor f32", "ISA26: 2N", "123", f32,
-       [](Operands& x) { x.nc.scalar_tensor_tensor(x.out, x.a, {AluOp::subtract, 1}, AluOp::multiply, x.b); },
+       [](Operands& x) {
+         x.nc.scalar_tensor_tensor(x.out, x.a, {AluOp::subtract, 1}, AluOp::multiply, x.b);
+       },
        elements(2)},
       {"scalar_tensor_tensor bf16: subtract, multiply", "ISA26: N where N is even", "123", bf16,
-       [](Operands& x) { x.nc.scalar_tensor_tensor(x.out, x.a, {AluOp::subtract, 1}, AluOp::multiply, x.b); },
+       [](Operands& x) {
+         x.nc.scalar_tensor_tensor(x.out, x.a, {AluOp::subtract, 1}, AluOp::multiply, x.b);
+       },
        [](double n) { return at_least(std::fmod(n, 2) == 0 ? n : 2 * n); }},
-      {"tensor_reduce f32", "ISA26: N", "123", f32, [](Operands& x) { x.nc.tensor_reduce(x.one, AluOp::add, x.a); },
-       elements()},
+      {"tensor_reduce f32", "ISA26: N", "123", f32,
+       [](Operands& x) { x.nc.tensor_reduce(x.one, AluOp::add, x.a); }, elements()},
       {"tensor_reduce bf16: add", "ISA26: N/2", "123", bf16,
        [](Operands& x) { x.nc.tensor_reduce(x.written(128, {1}, bf16), AluOp::add, x.a); }, elements(0.5)},
       {"tensor_reduce bf16: maximum", "ISA26: N/2", "123", bf16,
-       [](Operands& x) { x.nc.tensor_reduce(x.written(128, {1}, bf16), AluOp::maximum, x.a); }, elements(0.5)},
+       [](Operands& x) { x.nc.tensor_reduce(x.written(128, {1}, bf16), AluOp::maximum, x.a); },
+       elements(0.5)},
       {"tensor_reduce bf16: minimum", "ISA26: N", "123", bf16,
        [](Operands& x) { x.nc.tensor_reduce(x.written(128, {1}, bf16), AluOp::minimum, x.a); }, elements()},
       {"reciprocal", "ISA26: max(MIN_II, 8N)", "123", f32, [](Operands& x) { x.nc.reciprocal(x.out, x.a); },
        elements(8)},
       {"bn_aggr", "ISA26: max(MIN_II, 13 N/3)", "123", f32,
-       [](Operands& x) { x.nc.bn_aggr(x.written(128, {2}, f32), x.written(128, {3 * x.n}, f32)); }, elements(13)},
-      {"memset of zero, 16-bit", "ISA26: N/2", "123", bf16, [](Operands& x) { x.nc.memset(x.out, 0); }, elements(0.5)},
-      {"memset of one, 16-bit", "ISA26: N", "123", bf16, [](Operands& x) { x.nc.memset(x.out, 1); }, elements()},
-      {"memset of zero, 32-bit", "ISA26: N", "123", f32, [](Operands& x) { x.nc.memset(x.out, 0); }, elements()},
+       [](Operands& x) { x.nc.bn_aggr(x.written(128, {2}, f32), x.written(128, {3 * x.n}, f32)); },
+       elements(13)},
+      {"memset of zero, 16-bit", "ISA26: N/2", "123", bf16, [](Operands& x) { x.nc.memset(x.out, 0); },
+       elements(0.5)},
+      {"memset of one, 16-bit", "ISA26: N", "123", bf16, [](Operands& x) { x.nc.memset(x.out, 1); },
+       elements()},
+      {"memset of zero, 32-bit", "ISA26: N", "123", f32, [](Operands& x) { x.nc.memset(x.out, 0); },
+       elements()},
       {"max8", "ISA26: N", "123", f32,
        [](Operands& x) { x.nc.max8(x.eight, x.written(128, {8 * x.n}, f32)); }, elements(8)},
       {"find_index8", "ISA26: N", "123", f32,
@@ -269,7 +291,8 @@ TEST_CASE("double row: K = 256 of float8 in one pass (T2: 158 TFLOPS)") {
   for (const char* device : {"trn2", "trn3"})
     for (const int n : {16, 64, 512}) {
       Operands x(device, n, bf16);
-      x.nc.nc_matmul(x.pa, x.written(128, {2, 128}, f8e4m3), x.written(128, {2, n}, f8e4m3), {}, {.double_row = true});
+      x.nc.nc_matmul(x.pa, x.written(128, {2, 128}, f8e4m3), x.written(128, {2, n}, f8e4m3), {},
+                     {.double_row = true});
       CHECK(cycles(x, Column::documented) == Approx(std::max(64, n)).epsilon(1e-3));
       // Twice the multiplications of bfloat16 in the same time.
       if (n < 512) continue;
@@ -305,7 +328,8 @@ TEST_CASE("calibrated costs: the formulas") {
     };
     for (const int n : {16, 128, 512}) {
       // PE: II = passes*(max(N_mov, min(64, N_stat)) + bubble); completion = issue + work + latency.
-      const double work = std::max(64, n), bubble = d.pe.pair_bubble.calibrated, latency = d.pe.latency.calibrated;
+      const double work = std::max(64, n), bubble = d.pe.pair_bubble.calibrated,
+                   latency = d.pe.latency.calibrated;
       CHECK(work + bubble == calibrated(n, bf16, matmul(bf16, 128), What::interval));
       CHECK(work + latency == calibrated(n, bf16, matmul(bf16, 128), What::latency));
       CHECK(4 * (work + bubble) == calibrated(n, f32, matmul(f32, 128), What::interval));

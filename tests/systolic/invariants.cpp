@@ -13,19 +13,23 @@ using namespace heddle::test;
 
 namespace {
 
-// A legal kernel made by chance: loads and stores of odd blocks, products in groups, element-wise work on every engine,
-// few buffers. The same random numbers emit the same kernel on any device. `trigger`: of every DMA; pe: the device's
-// choice, which is more than one queue.
+// A legal kernel made by chance: loads and stores of odd blocks, products in groups, element-wise work on
+// every engine, few buffers. The same random numbers emit the same kernel on any device. `trigger`: of every
+// DMA; pe: the device's choice, which is more than one queue.
 void emit_random(NeuronCore& nc, std::mt19937_64& random, Engine trigger = Engine::pe, int steps = 80) {
   const auto pick = [&](int low, int high) { return static_cast<int>(draw(random, low, high)); };
   std::vector<Hbm> values;
   for (int v = 0; v < 4; ++v) values.push_back(nc.hbm("v" + std::to_string(v), {128, 300}, f32));
-  TilePool in = nc.sbuf_pool("in", pick(2, 5)), narrow = nc.sbuf_pool("narrow", 4), out = nc.sbuf_pool("out", pick(1, 3));
+  TilePool in = nc.sbuf_pool("in", pick(2, 5)), narrow = nc.sbuf_pool("narrow", 4),
+           out = nc.sbuf_pool("out", pick(1, 3));
   TilePool row = nc.sbuf_pool("row", 4), psum = nc.psum_pool("psum", pick(2, 4));
   for (int step = 0; step < steps; ++step) {
     const int rows = pick(1, 32), columns = pick(1, 75), at = pick(0, 3) * 32;
-    const auto block = [&](int from) { return values[static_cast<size_t>(pick(0, 3))].rows(from, rows).cols(pick(0, 300 - columns), columns); };
-    Tile a = in.tile(rows, {columns}, f32), b = in.tile(rows, {columns}, f32), o = out.tile(rows, {columns}, f32);
+    const auto block = [&](int from) {
+      return values[static_cast<size_t>(pick(0, 3))].rows(from, rows).cols(pick(0, 300 - columns), columns);
+    };
+    Tile a = in.tile(rows, {columns}, f32), b = in.tile(rows, {columns}, f32),
+         o = out.tile(rows, {columns}, f32);
     Tile s = row.tile(rows, {1}, f32);
     nc.dma_load(a, block(at), {.trigger = trigger});
     nc.dma_load(b, block(pick(0, 96)), {.trigger = trigger});
@@ -72,7 +76,8 @@ void emit_random(NeuronCore& nc, std::mt19937_64& random, Engine trigger = Engin
   }
 }
 
-Program random_program(const Description& device, uint64_t seed, const CompileOptions& options, Engine trigger = Engine::pe) {
+Program random_program(const Description& device, uint64_t seed, const CompileOptions& options,
+                       Engine trigger = Engine::pe) {
   NeuronCore nc(device);
   std::mt19937_64 random(seed);
   emit_random(nc, random, trigger);
@@ -87,7 +92,8 @@ std::pair<int64_t, int64_t> compulsory_bytes(const Stream& stream) {
   const auto touch = [&](uint32_t region, auto& into) {
     const Region& r = stream.regions[region];
     for (int64_t i = 0; i < r.size[0]; ++i)
-      for (int64_t j = 0; j < r.size[1]; ++j) into.insert({r.value, r.offset + i * r.stride[0] + j * r.stride[1]});
+      for (int64_t j = 0; j < r.size[1]; ++j)
+        into.insert({r.value, r.offset + i * r.stride[0] + j * r.stride[1]});
   };
   for (const Instruction& i : stream.instructions) {
     if (i.opcode == Opcode::dma_load) touch(i.region, read);
@@ -98,14 +104,17 @@ std::pair<int64_t, int64_t> compulsory_bytes(const Stream& stream) {
 
 }  // namespace
 
-TEST_CASE("no run is faster than its engines and its memory; shares add up; bytes are at least the compulsory ones") {
+TEST_CASE(
+    "no run is faster than its engines and its memory; shares add up; bytes are at least the compulsory "
+    "ones") {
   const uint64_t seed = property_seed();
   CAPTURE(seed);
   for (const char* device : devices)
     for (uint64_t trial = 0; trial < 20; ++trial)
       for (const int window : {0, 256}) {
         CAPTURE(device, trial, window);
-        const Program p = random_program(load_description(device), seed + trial, {.window = window, .numerics = false});
+        const Program p =
+            random_program(load_description(device), seed + trial, {.window = window, .numerics = false});
         const Timing& t = p.timing();
         const Description& d = *p.stream().device;
         for (const QueueTiming& q : t.queue) {
@@ -146,7 +155,8 @@ TEST_CASE("the same kernel takes the same cycles") {
 
 namespace {
 
-constexpr std::array<const char*, 6> rates = {"dma.gbps", "hbm.gbps", "pe.ghz", "dve.ghz", "act.ghz", "gpsimd.ghz"};
+constexpr std::array<const char*, 6> rates = {"dma.gbps", "hbm.gbps", "pe.ghz",
+                                              "dve.ghz",  "act.ghz",  "gpsimd.ghz"};
 
 double rate_of(const Description& d, const std::string& key) {
   return key == "dma.gbps"   ? d.dma.gbps
@@ -163,15 +173,16 @@ TEST_CASE("without arbitration, no rate that grows makes a fixed stream slower")
   const uint64_t seed = property_seed();
   CAPTURE(seed);
   std::mt19937_64 random(seed);
-  // One queue triggers every DMA, no memory ports are shared, and the tensor engine does not throttle: every start is a
-  // maximum of sums.
+  // One queue triggers every DMA, no memory ports are shared, and the tensor engine does not throttle: every
+  // start is a maximum of sums.
   const std::vector<std::pair<std::string, double>> unshared = {
       {"ports.sbuf_dve_gpsimd", 0}, {"ports.psum_dve_act", 0}, {"throttle.enabled", 0}};
   for (const char* device : devices)
     for (uint64_t trial = 0; trial < 8; ++trial) {
       const auto total = [&](std::vector<std::pair<std::string, double>> changes) {
         changes.insert(changes.end(), unshared.begin(), unshared.end());
-        return random_program(with(device, changes), seed + trial, {.window = 0, .numerics = false}, Engine::sp)
+        return random_program(with(device, changes), seed + trial, {.window = 0, .numerics = false},
+                              Engine::sp)
             .timing()
             .total;
       };
@@ -196,7 +207,8 @@ TEST_CASE("with arbitration, a rate that grows makes a fixed stream slower by 2 
   for (const char* device : devices)
     for (uint64_t trial = 0; trial < 8; ++trial) {
       const auto total = [&](const Description& d) {
-        return static_cast<double>(random_program(d, seed + trial, {.window = 0, .numerics = false}).timing().total);
+        return static_cast<double>(
+            random_program(d, seed + trial, {.window = 0, .numerics = false}).timing().total);
       };
       const double base = total(load_description(device));
       for (const char* key : rates)
@@ -210,12 +222,9 @@ TEST_CASE("with arbitration, a rate that grows makes a fixed stream slower by 2 
 TEST_CASE("infinitely fast DMA leaves no wait for DMA") {
   const uint64_t seed = property_seed();
   CAPTURE(seed);
-  const std::vector<std::pair<std::string, double>> free = {{"dma.gbps", 1e12},
-                                                            {"hbm.gbps", 1e12},
-                                                            {"dma.descriptor_ns", 0},
-                                                            {"dma.start_ns", 0},
-                                                            {"dma.done_ns", 0},
-                                                            {"dma.issue_ns", 0}};
+  const std::vector<std::pair<std::string, double>> free = {{"dma.gbps", 1e12},       {"hbm.gbps", 1e12},
+                                                            {"dma.descriptor_ns", 0}, {"dma.start_ns", 0},
+                                                            {"dma.done_ns", 0},       {"dma.issue_ns", 0}};
   for (const char* device : devices)
     for (uint64_t trial = 0; trial < 10; ++trial) {
       CAPTURE(device, trial);
@@ -238,7 +247,8 @@ uint32_t bits(float v) {
 Tensor multiply(const char* device, const Tensor& a, const Tensor& b, MatmulOptions options) {
   KernelRun run(device);
   NeuronCore& nc = run.nc;
-  const auto k = static_cast<int>(a.shape()[0]), m = static_cast<int>(a.shape()[1]), n = static_cast<int>(b.shape()[1]);
+  const auto k = static_cast<int>(a.shape()[0]), m = static_cast<int>(a.shape()[1]),
+             n = static_cast<int>(b.shape()[1]);
   const Hbm ha = run.value(a), hb = run.value(b), hc = run.value(Tensor(f32, {m, n}));
   {
     TilePool sbuf = nc.sbuf_pool("operands", 2), out = nc.sbuf_pool("out", 1), psum = nc.psum_pool("acc", 1);
@@ -264,7 +274,8 @@ Tensor multiply(const char* device, const Tensor& a, const Tensor& b, MatmulOpti
   return run.tensors[2];
 }
 
-// The stated model: operands widened, per tile acc = fma(a, b, acc) with k ascending from 0, tiles added in order.
+// The stated model: operands widened, per tile acc = fma(a, b, acc) with k ascending from 0, tiles added in
+// order.
 void expect_model(const Tensor& a, const Tensor& b, const Tensor& c, int64_t tile) {
   const int64_t k = a.shape()[0], m = a.shape()[1], n = b.shape()[1];
   int wrong = 0;
@@ -291,9 +302,11 @@ TEST_CASE("bfloat16 products have the bits of the stated model, on 50 random til
   for (int trial = 0; trial < 50; ++trial) {
     // Odd sizes half of the time; up to three tiles of K.
     const int64_t odd = trial % 2, m = draw(random, 0, 63) * 2 + odd + (1 - odd) * 2,
-                  n = draw(random, 0, 70) * 2 + odd + (1 - odd) * 2, k = draw(random, 0, 180) * 2 + odd + (1 - odd) * 2;
+                  n = draw(random, 0, 70) * 2 + odd + (1 - odd) * 2,
+                  k = draw(random, 0, 180) * 2 + odd + (1 - odd) * 2;
     CAPTURE(trial, m, n, k);
-    const Tensor a = random_tensor(random, bf16, {k, m}, -4, 4), b = random_tensor(random, bf16, {k, n}, -4, 4);
+    const Tensor a = random_tensor(random, bf16, {k, m}, -4, 4),
+                 b = random_tensor(random, bf16, {k, n}, -4, 4);
     expect_model(a, b, multiply(trial % 3 ? "trn1" : "trn2", a, b, {}), 128);
   }
 }
@@ -306,7 +319,8 @@ TEST_CASE("modes of the tensor engine change the time, not the bits") {
     const int64_t m = draw(random, 1, 64), n = draw(random, 1, 90), k = draw(random, 1, 128);
     CAPTURE(trial, m, n, k);
     // Double row: two tiles of the same partitions.
-    const Tensor a8 = random_tensor(random, f8e4m3, {2 * k, m}), b8 = random_tensor(random, f8e4m3, {2 * k, n});
+    const Tensor a8 = random_tensor(random, f8e4m3, {2 * k, m}),
+                 b8 = random_tensor(random, f8e4m3, {2 * k, n});
     expect_model(a8, b8, multiply("trn2", a8, b8, {.double_row = true}), k);
     // Zeros and ones.
     Tensor ones(f32, {k, m});
@@ -315,8 +329,46 @@ TEST_CASE("modes of the tensor engine change the time, not the bits") {
     expect_model(ones, b, multiply("trn2", ones, b, {.stationary_onezero = true}), 128);
     // Parts of the array.
     const int64_t small = std::min<int64_t>(k, 32);
-    const Tensor pa = random_tensor(random, bf16, {small, std::min<int64_t>(m, 32)}), pb = random_tensor(random, bf16, {small, n});
+    const Tensor pa = random_tensor(random, bf16, {small, std::min<int64_t>(m, 32)}),
+                 pb = random_tensor(random, bf16, {small, n});
     expect_model(pa, pb, multiply("trn3", pa, pb, {.array_rows = 32, .array_columns = 32}), 128);
+  }
+}
+
+TEST_CASE("bfloat16 PSUM of trn3 is widened, added to and rounded for every product") {
+  const uint64_t seed = property_seed();
+  CAPTURE(seed);
+  std::mt19937_64 random(seed);
+  const Tensor a = random_tensor(random, bf16, {300, 20}), b = random_tensor(random, bf16, {300, 33});
+  // Whether other work stands between the products must not matter.
+  for (const bool interrupted : {false, true}) {
+    KernelRun run("trn3");
+    const Hbm ha = run.value(a), hb = run.value(b), hc = run.value(Tensor(bf16, {20, 33}));
+    {
+      TilePool sbuf = run.nc.sbuf_pool("operands", 2), out = run.nc.sbuf_pool("out", 1),
+               psum = run.nc.psum_pool("acc", 1);
+      Tile acc = psum.tile(20, {33}, bf16), result = out.tile(20, {33}, bf16);
+      for (int k = 0; k < 3; ++k) {
+        Tile ta = sbuf.tile(100, {20}, bf16), tb = sbuf.tile(100, {33}, bf16);
+        run.nc.dma_load(ta, ha.rows(k * 100, 100)), run.nc.dma_load(tb, hb.rows(k * 100, 100));
+        run.nc.nc_matmul(acc, ta, tb, accumulate(k, 3));
+        if (interrupted) run.nc.memset(result, 0);
+      }
+      run.nc.tensor_copy(result, acc);
+      run.nc.dma_store(hc, result);
+    }
+    run.run();
+    for (int64_t i = 0; i < 20; ++i)
+      for (int64_t j = 0; j < 33; ++j) {
+        double sum = 0;
+        for (int64_t first = 0; first < 300; first += 100) {
+          float acc = 0;
+          for (int64_t l = first; l < first + 100; ++l)
+            acc = std::fma(static_cast<float>(a.at(l * 20 + i)), static_cast<float>(b.at(l * 33 + j)), acc);
+          sum = Tensor::scalar(static_cast<double>(static_cast<float>(sum) + acc), bf16).at(0);
+        }
+        REQUIRE(run.tensors[2].at(i * 33 + j) == sum);
+      }
   }
 }
 

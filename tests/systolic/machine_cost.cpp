@@ -1,6 +1,7 @@
 // What the machine around single instructions costs: DMA, HBM, parts of the tensor engine, throttling.
 //
-// DMAO, DMAG, DGE: the DMA guides of aws-neuron-sdk. EXP: the schema of neuron-explorer. T1, T2: architecture guides.
+// DMAO, DMAG, DGE: the DMA guides of aws-neuron-sdk. EXP: the schema of neuron-explorer. T1, T2: architecture
+// guides.
 #include <functional>
 
 #include "systolic/machine/cost.h"
@@ -30,8 +31,8 @@ Loaded load_of(const char* device, int partitions, int bytes, Column column = Co
     nc.dma_load(t, x);
   const CostModel cost(nc.stream(), column);
   const Instruction& i = nc.stream().instructions.back();
-  return {cost.dma(i), static_cast<double>(cost.dma_start()) * 1e-3, static_cast<double>(cost.dma_done()) * 1e-3,
-          static_cast<double>(cost.cost(i).interval) * 1e-3};
+  return {cost.dma(i), static_cast<double>(cost.dma_start()) * 1e-3,
+          static_cast<double>(cost.dma_done()) * 1e-3, static_cast<double>(cost.cost(i).interval) * 1e-3};
 }
 
 }  // namespace
@@ -42,7 +43,8 @@ TEST_CASE("DMA: peak and effective rates, fixed times, modes") {
     double peak, descriptor_ns, effective, issue_ns;
   };
   // DMAO: peak of an engine; DMAG: what is left of it with rows of 4 KiB.
-  for (const Device& d : {Device{"trn1", 27.2, 90, 17, 70}, {"trn2", 27.2, 28, 23, 70}, {"trn3", 38.4, 17.5, 33, 70}}) {
+  for (const Device& d :
+       {Device{"trn1", 27.2, 90, 17, 70}, {"trn2", 27.2, 28, 23, 70}, {"trn3", 38.4, 17.5, 33, 70}}) {
     CAPTURE(d.name);
     const Loaded row = load_of(d.name, 128, 4096);
     CHECK(row.cost.per_partition == Approx(1000 * (4096 / d.peak + d.descriptor_ns)).epsilon(1e-4));
@@ -51,30 +53,34 @@ TEST_CASE("DMA: peak and effective rates, fixed times, modes") {
     // A longer row is cut into descriptors of 4 KiB.
     CHECK(load_of(d.name, 128, 16384).cost.descriptors == 4 * 128);
     CHECK(load_of(d.name, 128, 16384).cost.per_partition == Approx(4 * row.cost.per_partition).epsilon(1e-4));
-    // DMAO: 1300 ns from semaphore to start; traces: 900 to 1000 ns, and 300 ns from completion to the engine.
+    // DMAO: 1300 ns from semaphore to start; traces: 900 to 1000 ns, and 300 ns from completion to the
+    // engine.
     CHECK(load_of(d.name, 1, 4096, Column::documented).start_ns == 1300);
     CHECK(row.start_ns == 1000);
     CHECK(row.done_ns == 300);
     CHECK(row.issue_ns == d.issue_ns);
     // Casts and read-add-write: half the rate before v4, all of it on v4.
     const double compute = std::string(d.name) == "trn3" ? 1 : 0.5;
-    const Loaded added = load_of(d.name, 128, 4096, Column::calibrated, [](NeuronCore& nc, const Tile& t, const Hbm& x) {
-      nc.memset(t, 0);
-      nc.dma_store(x, t, {.accumulate = AluOp::add});
-    });
-    CHECK(added.cost.per_partition == Approx(1000 * (4096 / (d.peak * compute) + d.descriptor_ns)).epsilon(1e-4));
+    const Loaded added =
+        load_of(d.name, 128, 4096, Column::calibrated, [](NeuronCore& nc, const Tile& t, const Hbm& x) {
+          nc.memset(t, 0);
+          nc.dma_store(x, t, {.accumulate = AluOp::add});
+        });
+    CHECK(added.cost.per_partition ==
+          Approx(1000 * (4096 / (d.peak * compute) + d.descriptor_ns)).epsilon(1e-4));
     // T2: a transpose runs at 90 % of the rate; trn1: half, an assumption.
     const double transpose = std::string(d.name) == "trn1" ? 0.5 : 0.9;
     CHECK(load_description(d.name).dma.transpose_rate == transpose);
   }
   // DGE: 600 ns where hardware makes the descriptors of a dynamic offset.
-  const Loaded dynamic = load_of("trn2", 1, 4, Column::calibrated, [](NeuronCore& nc, const Tile& t, const Hbm& x) {
-    nc.memset(t, 0);
-    TilePool pool = nc.sbuf_pool("index", 1);
-    const Tile index = pool.tile(1, {1}, i32);
-    nc.memset(index, 0);
-    nc.dma_store(x.dynamic(0, index, 0), t);
-  });
+  const Loaded dynamic =
+      load_of("trn2", 1, 4, Column::calibrated, [](NeuronCore& nc, const Tile& t, const Hbm& x) {
+        nc.memset(t, 0);
+        TilePool pool = nc.sbuf_pool("index", 1);
+        const Tile index = pool.tile(1, {1}, i32);
+        nc.memset(index, 0);
+        nc.dma_store(x.dynamic(0, index, 0), t);
+      });
   CHECK(dynamic.issue_ns == 600);
 }
 
@@ -141,7 +147,8 @@ TEST_CASE("throttling: after idling the tensor engine of trn2 starts at half its
     }
     const Program p = compile(std::move(nc), {.window = 0, .numerics = false});
     const auto& r = p.timing().record;
-    return std::pair(static_cast<double>(r[3].start - r[2].start), static_cast<double>(r[101].start - r[100].start));
+    return std::pair(static_cast<double>(r[3].start - r[2].start),
+                     static_cast<double>(r[101].start - r[100].start));
   };
   const auto [cold, warm] = intervals("trn2");
   CHECK(cold == Approx(2 * warm).epsilon(0.01));

@@ -109,6 +109,7 @@ TEST_CASE("partitions, shapes and access patterns") {
   refused("repeats elements",
           [](Bench& x) { x.nc.tensor_copy(x.a.cols(0, 1).repeat(1, 512).reshape({512}), x.b); });
   refused("one element per partition", [](Bench& x) { x.nc.tensor_scalar(x.a, x.b, {AluOp::add, x.b}); });
+  refused("GpSimd cannot access PSUM", [](Bench& x) { x.nc.memset(x.acc, 0, Engine::gpsimd); });
   refused("does not run on the tensor engine", [](Bench& x) { x.nc.tensor_copy(x.a, x.b, Engine::pe); });
   refused("bitwise operators need integer operands",
           [](Bench& x) { x.nc.tensor_tensor(x.a, x.a, AluOp::bitwise_and, x.b); });

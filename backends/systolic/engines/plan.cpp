@@ -142,6 +142,8 @@ void Binder::bind_matmul(uint32_t index) {
     last_psum_ = psum, last_moving_ = right;
     products_->tile.push_back(tile);
   }
+  // Narrow PSUM is rounded after every product.
+  if (psum.dtype != DType::float32) flush_product();
 }
 
 void Binder::bind(uint32_t index) {

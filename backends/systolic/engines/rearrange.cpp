@@ -1,5 +1,5 @@
-// Elements that move to where indices say: windows at run-time offsets, rows within 32 partitions, gathers and scatters
-// within 16.
+// Elements that move to where indices say: windows at run-time offsets, rows within 32 partitions, gathers
+// and scatters within 16.
 #include <cstring>
 #include <vector>
 
@@ -47,7 +47,7 @@ void bind_window(Binder& binder, const Instruction& i) {
 // ---- rows within groups of 32 partitions
 
 struct ShuffleJob {
-  Move row;  // of partition 0
+  Move row;                                   // of partition 0
   std::vector<std::array<int64_t, 2>> shift;  // bytes: to, from
 };
 
@@ -70,7 +70,8 @@ void bind_shuffle(Binder& binder, const Instruction& i) {
   const Shuffle& shuffle = binder.stream().shuffles[i.extra];
   for (int64_t p = 0; p < partitions; ++p) {
     const uint8_t source = shuffle.source[static_cast<size_t>(p % 32)];
-    if (source != Shuffle::keep) job.shift.push_back({p * out.stride[0], (p / 32 * 32 + source) * in.stride[0]});
+    if (source != Shuffle::keep)
+      job.shift.push_back({p * out.stride[0], (p / 32 * 32 + source) * in.stride[0]});
   }
   binder.add(run_shuffle, std::move(job));
 }

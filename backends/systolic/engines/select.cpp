@@ -1,4 +1,5 @@
-// Elements chosen by their position (range_select) or by chance (dropout), and the check of a promise about elements.
+// Elements chosen by their position (range_select) or by chance (dropout), and the check of a promise about
+// elements.
 #include <algorithm>
 #include <cstring>
 
@@ -126,7 +127,8 @@ Fault run_dropout(const void* arguments, const Context& context) {
   for (int64_t p = 0; p < job.shape.size[0]; ++p) {
     job.in.read(context, p, row);
     // A word below this drops its element: probability * 2^32 has 33 bits.
-    const auto limit = static_cast<uint64_t>(static_cast<double>(job.probability.at(context, p)) * 4294967296.0);
+    const auto limit =
+        static_cast<uint64_t>(static_cast<double>(job.probability.at(context, p)) * 4294967296.0);
     for (int64_t i = 0; i < job.in.elements; ++i) {
       const auto element = static_cast<uint64_t>(pattern_at(job, p, i));
       if (philox_block(counter + element / 4, key)[element % 4] < limit) row[i] = 0;

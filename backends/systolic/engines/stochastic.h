@@ -1,5 +1,5 @@
-// Stochastic rounding: a float32 becomes one of its two neighbours in a narrower float, with the probability that makes
-// the mean right. Values beyond the narrower float's range are left for the conversion to handle.
+// Stochastic rounding: a float32 becomes one of its two neighbours in a narrower float, with the probability
+// that makes the mean right. Values beyond the narrower float's range are left for the conversion to handle.
 #pragma once
 
 #include <cstddef>

@@ -100,7 +100,6 @@ int64_t NeuronCore::sbuf_free() const { return impl_->sbuf.largest_free(); }
 int64_t NeuronCore::psum_free() const { return impl_->psum.largest_free(); }
 
 // ---- tensor engine
-// ---------------------------------------------------------------------------------------------
 
 void NeuronCore::nc_matmul(const Tile& psum, const Tile& stationary, const Tile& moving, Accumulate group,
                            const MatmulOptions& options, Where where) {
@@ -163,7 +162,6 @@ void NeuronCore::nc_transpose(const Tile& out, const Tile& in, Engine engine, Wh
 }
 
 // ---- scalar engine
-// ---------------------------------------------------------------------------------------------
 
 void NeuronCore::activation(const Tile& out, Function f, const Tile& in, const Scalar& scale,
                             const Scalar& bias, float alpha, Engine engine, Where where) {
@@ -194,7 +192,6 @@ void NeuronCore::activation_reduce(const Tile& out, const Tile& sum, Function f,
 }
 
 // ---- vector engine
-// ---------------------------------------------------------------------------------------------
 
 void NeuronCore::tensor_tensor(const Tile& out, const Tile& a, AluOp op, const Tile& b, Engine engine,
                                Where where) {
@@ -367,7 +364,6 @@ void NeuronCore::find_index8(const Tile& out, const Tile& in, const Tile& values
 }
 
 // ---- GpSimd
-// ----------------------------------------------------------------------------------------------------
 
 void NeuronCore::iota(const Tile& out, const AffinePattern& pattern, Where where) {
   Draft draft = impl_->begin(Opcode::iota, Engine::gpsimd, where);

@@ -95,6 +95,8 @@ void NeuronCore::Impl::check_operand(const Draft& draft, const Draft::Operand& o
       draft.reject("DMA reaches SBUF only; copy from PSUM with an engine first");
     return;
   }
+  if (draft.instruction.engine == Engine::gpsimd && operand.memory == Memory::psum)
+    draft.reject("GpSimd cannot access PSUM; copy to SBUF with DVE or ACT first");
   const int start = view.partition_start, count = view.partitions;
   const bool start_ok = count > 64 ? start == 0 : count > 32 ? start % 64 == 0 : start % 32 == 0;
   if (!start_ok)

@@ -15,7 +15,8 @@ void one_index(const Draft& draft, const Tile& index) {
 
 // `part` is a window of `whole` along one free axis.
 void window(const Draft& draft, const Tile& whole, const Tile& part, int axis) {
-  bool fits = whole.rank() == part.rank() && whole.partitions() == part.partitions() && axis >= 0 && axis < whole.rank();
+  bool fits = whole.rank() == part.rank() && whole.partitions() == part.partitions() && axis >= 0 &&
+              axis < whole.rank();
   for (int a = 0; fits && a < whole.rank(); ++a)
     fits = a == axis ? part.size(a) <= whole.size(a) : part.size(a) == whole.size(a);
   if (!fits)
@@ -25,7 +26,8 @@ void window(const Draft& draft, const Tile& whole, const Tile& part, int axis) {
 
 }  // namespace
 
-void NeuronCore::tensor_copy_dynamic_src(const Tile& out, const Tile& in, int axis, const Tile& index, Where where) {
+void NeuronCore::tensor_copy_dynamic_src(const Tile& out, const Tile& in, int axis, const Tile& index,
+                                         Where where) {
   Draft draft = impl_->begin(Opcode::tensor_copy_dynamic_src, Engine::dve, where);
   draft.out(out).in(in, Role::in0).in(index, Role::index);
   same_dtype(draft, out, in), one_index(draft, index), window(draft, in, out, axis);
@@ -33,7 +35,8 @@ void NeuronCore::tensor_copy_dynamic_src(const Tile& out, const Tile& in, int ax
   impl_->commit(draft);
 }
 
-void NeuronCore::tensor_copy_dynamic_dst(const Tile& out, const Tile& in, int axis, const Tile& index, Where where) {
+void NeuronCore::tensor_copy_dynamic_dst(const Tile& out, const Tile& in, int axis, const Tile& index,
+                                         Where where) {
   Draft draft = impl_->begin(Opcode::tensor_copy_dynamic_dst, Engine::dve, where);
   draft.out(out).in(in, Role::in0).in(index, Role::index);
   same_dtype(draft, out, in), one_index(draft, index), window(draft, out, in, axis);
@@ -42,11 +45,13 @@ void NeuronCore::tensor_copy_dynamic_dst(const Tile& out, const Tile& in, int ax
   impl_->commit(draft);
 }
 
-Draft NeuronCore::Impl::range(const Tile& out, const Tile* reduced, const Tile& in, AluOp compare0, const Scalar& bound0,
-                              AluOp compare1, const Scalar& bound1, float fill, float start, Where where) const {
+Draft NeuronCore::Impl::range(const Tile& out, const Tile* reduced, const Tile& in, AluOp compare0,
+                              const Scalar& bound0, AluOp compare1, const Scalar& bound1, float fill,
+                              float start, Where where) const {
   Draft draft = begin(Opcode::range_select, Engine::dve, where);
   Instruction& i = draft.instruction;
-  draft.require(device->dve.range_select, "does not exist on this device; use affine_select, or iota and select");
+  draft.require(device->dve.range_select,
+                "does not exist on this device; use affine_select, or iota and select");
   draft.require(is_comparison(compare0) && is_comparison(compare1), "needs two comparisons");
   i.op0 = compare0, i.op1 = compare1, i.imm2 = fill, i.imm3 = start;
   draft.out(out);
@@ -61,14 +66,15 @@ Draft NeuronCore::Impl::range(const Tile& out, const Tile* reduced, const Tile& 
   return draft;
 }
 
-void NeuronCore::range_select(const Tile& out, const Tile& in, AluOp compare0, const Scalar& bound0, AluOp compare1,
-                              const Scalar& bound1, float fill, float start, Where where) {
+void NeuronCore::range_select(const Tile& out, const Tile& in, AluOp compare0, const Scalar& bound0,
+                              AluOp compare1, const Scalar& bound1, float fill, float start, Where where) {
   Draft draft = impl_->range(out, nullptr, in, compare0, bound0, compare1, bound1, fill, start, where);
   impl_->commit(draft);
 }
 
-void NeuronCore::range_select(const Tile& out, const Tile& reduced, const Tile& in, AluOp compare0, const Scalar& bound0,
-                              AluOp compare1, const Scalar& bound1, float fill, float start, Where where) {
+void NeuronCore::range_select(const Tile& out, const Tile& reduced, const Tile& in, AluOp compare0,
+                              const Scalar& bound0, AluOp compare1, const Scalar& bound1, float fill,
+                              float start, Where where) {
   Draft draft = impl_->range(out, &reduced, in, compare0, bound0, compare1, bound1, fill, start, where);
   impl_->commit(draft);
 }
@@ -92,7 +98,10 @@ void NeuronCore::stream_shuffle(const Tile& out, const Tile& in, const Shuffle& 
 void NeuronCore::dropout(const Tile& out, const Tile& in, const Scalar& probability, const Tile& state,
                          const AffinePattern& pattern, Where where) {
   Draft draft = impl_->begin(Opcode::dropout, Engine::dve, where);
-  draft.out(out).in(in, Role::in0).in(state, Role::in1).scalar(probability, Role::scalar0, &Instruction::imm0);
+  draft.out(out)
+      .in(in, Role::in0)
+      .in(state, Role::in1)
+      .scalar(probability, Role::scalar0, &Instruction::imm0);
   same_shape(draft, out, in);
   draft.require(state.dtype() == DType::uint32 && state.partitions() == 1 && state.free_elements() == 4,
                 "needs a state [1, 4] of uint32");
@@ -111,7 +120,8 @@ Draft NeuronCore::Impl::indexed(Opcode opcode, const Tile& out, const Tile& in, 
   draft.require(out.memory() == Memory::sbuf && in.memory() == Memory::sbuf && index.memory() == Memory::sbuf,
                 "reads and writes SBUF");
   draft.require(index.dtype() == DType::uint16, "needs uint16 indices");
-  if (out.partitions() % 16 != 0 || in.partitions() != out.partitions() || index.partitions() != out.partitions())
+  if (out.partitions() % 16 != 0 || in.partitions() != out.partitions() ||
+      index.partitions() != out.partitions())
     draft.reject("needs operands of the same multiple of 16 partitions");
   if (each < 1 || each > 32 || (each & (each - 1)) != 0)
     draft.reject("moves 1, 2, 4, 8, 16 or 32 elements per index, not " + std::to_string(each));

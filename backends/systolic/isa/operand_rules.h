@@ -21,7 +21,8 @@ inline void on_engine(const Draft& draft, std::initializer_list<Engine> allowed)
   if (std::find(allowed.begin(), allowed.end(), draft.instruction.engine) != allowed.end()) return;
   std::string names;
   for (Engine e : allowed) names += (names.empty() ? "" : ", ") + std::string(engine_name(e));
-  draft.reject(std::string("does not run on the ") + engine_name(draft.instruction.engine) + " engine; use " + names);
+  draft.reject(std::string("does not run on the ") + engine_name(draft.instruction.engine) + " engine; use " +
+               names);
 }
 
 // A destination of `elements` values per partition of `like`.

@@ -107,8 +107,9 @@ class NeuronCore {
   const Description& device() const;
 
   // ---- memory
-  // ------------------------------------------------------------------------------------------------- A value
-  // in HBM that the caller of the program binds, in order of declaration; dense row-major, rank 1 to 5.
+
+  // A value in HBM that the caller of the program binds, in order of declaration; dense row-major, rank 1
+  // to 5.
   Hbm hbm(std::string name, const Shape& shape, DType dtype, Where where = Where::current());
   // The same memory as `of`, which must have as many bytes: an in-place output.
   Hbm hbm_alias(std::string name, const Hbm& of, const Shape& shape, DType dtype,
@@ -123,12 +124,12 @@ class NeuronCore {
   int64_t psum_free() const;
 
   // ---- tensor engine
-  // ------------------------------------------------------------------------------------------ psum[M, N]
-  // (+)= stationary[K, M]^T @ moving[K, N]; K partitions <= 128, M <= 128, N <= 512. Operands: both float32,
-  // or any mix of bfloat16, float16, float8. psum is float32 in PSUM. Numbers: acc = 0; acc =
-  // fma(stationary[k, m], moving[k, n], acc), k ascending; psum = start ? acc : psum + acc. A group is begun
-  // with start, on PSUM that only matmuls of the group write, and is readable after stop.
-  // A double-row product is two such tiles, of the first rows and of the second.
+
+  // psum[M, N] (+)= stationary[K, M]^T @ moving[K, N]; K partitions <= 128, M <= 128, N <= 512. Operands:
+  // both float32, or any mix of bfloat16, float16, float8. psum is float32 in PSUM (trn3: or bfloat16).
+  // Numbers: acc = 0; acc = fma(stationary[k, m], moving[k, n], acc), k ascending; psum = start ? acc : psum
+  // + acc. A group is begun with start, on PSUM that only matmuls of the group write, and is readable after
+  // stop. A double-row product is two such tiles, of the first rows and of the second.
   void nc_matmul(const Tile& psum, const Tile& stationary, const Tile& moving, Accumulate group = {},
                  const MatmulOptions& options = {}, Where where = Where::current());
   // out[F, P] = in[P, F]. On PE: in SBUF up to [128, 128], out in PSUM of in's dtype. On DVE: up to 32x32,
@@ -137,8 +138,8 @@ class NeuronCore {
                     Where where = Where::current());
 
   // ---- scalar engine
-  // ------------------------------------------------------------------------------------------ out =
-  // f(in*scale + bias). alpha: of prelu. On GpSimd: any argument, at four times the cost.
+
+  // out = f(in*scale + bias). alpha: of prelu. On GpSimd: any argument, at four times the cost.
   void activation(const Tile& out, Function f, const Tile& in, const Scalar& scale = 1.0,
                   const Scalar& bias = 0.0, float alpha = 0.0f, Engine engine = Engine::act,
                   Where where = Where::current());
@@ -147,7 +148,8 @@ class NeuronCore {
                          const Scalar& scale = 1.0, const Scalar& bias = 0.0, Where where = Where::current());
 
   // ---- vector engine (or GpSimd, where `engine` can be chosen)
-  // -------------------------------------------------- out = a (op) b
+
+  // out = a (op) b
   void tensor_tensor(const Tile& out, const Tile& a, AluOp op, const Tile& b, Engine engine = Engine::dve,
                      Where where = Where::current());
   // out = second(first(in)): two operators with scalar operands for the price of one.
@@ -216,8 +218,8 @@ class NeuronCore {
   void find_index8(const Tile& out, const Tile& in, const Tile& values, Where where = Where::current());
 
   // ---- GpSimd engine
-  // ------------------------------------------------------------------------------------------ out =
-  // pattern(p, indices), p counted from the first partition of `out`.
+
+  // out = pattern(p, indices), p counted from the first partition of `out`.
   void iota(const Tile& out, const AffinePattern& pattern, Where where = Where::current());
   // out = pattern(p, indices) (compare) 0 ? in : fill. Causal mask of rows i0.., columns j0..:
   // {.base = i0 - j0, .partition_step = 1, .step = {-1}} greater_equal.
@@ -248,7 +250,7 @@ class NeuronCore {
       Where where = Where::current());
 
   // ---- DMA: shapes [partition, free...] must be equal; dtypes may differ, which casts at half the rate
-  // -------------
+
   void dma_load(const Tile& out, const Hbm& in, DmaOptions options = {}, Where where = Where::current());
   void dma_store(const Hbm& out, const Tile& in, DmaOptions options = {}, Where where = Where::current());
   void dma_copy(const Tile& out, const Tile& in, DmaOptions options = {},
@@ -265,8 +267,8 @@ class NeuronCore {
                    Bounds bounds = Bounds::error, Where where = Where::current());
 
   // ---- order and names
-  // ---------------------------------------------------------------------------------------- Instructions
-  // emitted while pinned keep their order within each queue, whatever the scheduler's window.
+
+  // Instructions emitted while pinned keep their order within each queue, whatever the scheduler's window.
   void pin_order(bool pinned);
   // The op that later instructions belong to, for reports: "layer0.attention".
   void scope(std::string name);
