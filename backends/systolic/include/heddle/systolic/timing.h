@@ -1,10 +1,11 @@
 // When every instruction of a program ran, and what it waited for: the result of the timeline.
 //
-// Time is in integer picoseconds of the simulated device. Each instruction remembers what it waited for longest, so
-// every gap of an engine has a cause and the shares of an engine add up to the total.
+// Time is in integer picoseconds of the simulated device. Each instruction remembers what it waited for
+// longest, so every gap of an engine has a cause and the shares of an engine add up to the total.
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -22,6 +23,7 @@ enum class Cause : uint8_t {
   weights,  // loading the stationary operand, not hidden behind the previous multiply
   table,    // loading a table of the scalar engine
 };
+inline constexpr size_t cause_count = static_cast<size_t>(Cause::table) + 1;
 const char* cause_name(Cause cause);
 
 struct Record {
