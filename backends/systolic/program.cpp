@@ -27,11 +27,10 @@ class Program::Impl {
       if (options.timing) timing = run_timeline(stream, dependencies, order, cost);
     }
     if (options.numerics) {
-      // Numbers run in the emitted order: it is what they mean, and K loops stay together. In the scheduler's
-      // order, memory may not be shared by the lives of the emitted one.
-      const bool scheduled = options.execute_scheduled;
-      plan.emplace(stream, scheduled ? std::span<const uint32_t>(order) : std::span<const uint32_t>());
-      scratch = plan_scratch(stream, {}, !scheduled);
+      // Numbers run in the emitted order: it is what they mean, and K loops stay together.
+      plan.emplace(
+          stream, options.execute_scheduled ? std::span<const uint32_t>(order) : std::span<const uint32_t>());
+      scratch = plan_scratch(stream, plan->lives());
       table_bytes = rounded((stream.values.size() + 1) * sizeof(std::byte*));
     }
   }

@@ -34,7 +34,6 @@ struct Options {
   CLI::Option* steps_option = nullptr;
   std::string save, resume, trace;
   int64_t save_every = 0;
-  std::string fallback = "forbid";
   bool json = false;
 };
 
@@ -151,11 +150,12 @@ std::string introduction(const Start& start, int64_t steps) {
 }
 
 void run(const Options& options) {
+  if (options.save_every > 0 && options.save.empty()) throw UsageError("--save-every needs --save FILE");
   load_plugins(options.devices);
   Start start = prepare(options);
   const std::vector<Device> devices = open_devices(start.specs);
+  open_devices(options.devices.fallback);  // a name that does not exist is told before anything runs
   const std::unique_ptr<Task> task = open_task(start.settings);
-  const Fallback fallback = options.fallback == "allow" ? Fallback::allow : Fallback::forbid;
   const int64_t steps = options.steps_option->count() > 0 ? options.steps
                         : start.settings.is_text()        ? 300
                                                           : 500;
@@ -208,14 +208,15 @@ void run(const Options& options) {
       hooks.save_every = options.save_every;
       hooks.save = save;
     }
-    runs.push_back(
-        train_on(with_fallback(devices[i], fallback), fallback, start.settings, *task, state, steps, hooks));
+    runs.push_back(train_on(with_fallback(devices[i], options.devices), fallback_of(options.devices),
+                            start.settings, *task, state, steps, hooks));
     state = runs.back().state;
     stopped = runs.back().stopped;
     if (!options.save.empty()) save(state);
   }
   if (!options.trace.empty()) trace.save(options.trace);
   if (stopped) {
+    if (options.json) print_document(train_document(start.settings, runs));
     const DeviceState& last = runs.back().state;
     throw Error(ErrorCode::cancelled, "interrupted after step " + std::to_string(last.step) + " on " +
                                           last.device +
@@ -225,11 +226,16 @@ void run(const Options& options) {
 
   if (options.json) {
     print_document(train_document(start.settings, runs));
-    return;
+  } else {
+    print("\n" + train_summary(runs) + "\n" + verdict(start.settings, runs) + "\n");
+    if (!options.save.empty()) print("Saved to " + options.save + ".\n");
+    if (!options.trace.empty())
+      print("Trace written to " + options.trace + ": open it at ui.perfetto.dev.\n");
   }
-  print("\n" + train_summary(runs) + "\n" + verdict(start.settings, runs) + "\n");
-  if (!options.save.empty()) print("Saved to " + options.save + ".\n");
-  if (!options.trace.empty()) print("Trace written to " + options.trace + ": open it at ui.perfetto.dev.\n");
+  if (agree(start.settings, runs) == false)
+    throw Error(ErrorCode::device,
+                "the devices do not agree: the largest relative difference of their losses is " +
+                    std::to_string(max_relative_loss_difference(runs).value_or(0)));
 }
 
 }  // namespace
@@ -240,30 +246,30 @@ void add_train(CLI::App& app) {
       "Train a small transformer: to add numbers, or with --text to continue a text. Several devices train "
       "the same graph on the same batches, one after the other.");
   auto options = std::make_shared<Options>();
-  add_device_options(*command, options->devices,
-                     "Train on this device (repeatable); default: cpu, then trn1");
+  add_device_options(
+      *command, options->devices,
+      "Train on this device (repeatable); default: cpu, then trn1; with --resume those of the file");
+  add_fallback_option(*command, options->devices);
   options->steps_option = command->add_option(
       "--steps", options->steps, "Steps in all, those of a resumed run included (500; text: 300)");
   options->steps_option->type_name("N")->check(CLI::Range(int64_t{1}, int64_t{1'000'000'000}));
   options->settings.add_to(*command);
   command
       ->add_option("--save", options->save,
-                   "Write weights and optimizer state here at the end, and when interrupted")
+                   "Write weights and optimizer state of every device here at the end, and when interrupted")
       ->type_name("FILE.safetensors");
   command->add_option("--save-every", options->save_every, "Also after every so many steps")
       ->type_name("N")
       ->check(CLI::Range(int64_t{1}, int64_t{1'000'000'000}));
   command->add_option("--resume", options->resume, "Go on from a saved run, bit for bit")
       ->type_name("FILE.safetensors");
-  command->add_option("--trace", options->trace, "Write a trace of a few steps for ui.perfetto.dev")
-      ->type_name("FILE.json");
   command
-      ->add_option("--fallback", options->fallback,
-                   "What a device refuses: an error, or another device's (forbid)")
-      ->type_name("forbid|allow")
-      ->check(CLI::IsMember({"forbid", "allow"}));
+      ->add_option("--trace", options->trace,
+                   "Write a trace of the second to fourth step of each device, for ui.perfetto.dev")
+      ->type_name("FILE.json");
   command->add_flag("--json", options->json, "Print one JSON document at the end instead of tables");
-  command->footer("Example: heddle train --text LICENSE --device cpu --device trn1 --steps 300");
+  command->footer(
+      "Example: heddle train --text /usr/share/common-licenses/GPL-3 --device cpu --device trn1 --steps 300");
   command->callback([options] { run(*options); });
 }
 

@@ -14,6 +14,10 @@ namespace {
 // 2^-8, so single losses may be some percent apart.
 constexpr double agreed_f32 = 1e-3, agreed_bf16 = 5e-2;
 
+double agreed_of(const TrainingSettings& settings) {
+  return settings.dtype == "f32" ? agreed_f32 : agreed_bf16;
+}
+
 std::string formatted(const char* format, double value) {
   char text[64];
   std::snprintf(text, sizeof text, format, value);
@@ -39,6 +43,22 @@ std::string result_of(const TrainingRun& run) {
   if (run.evaluation.accuracy) return percent(*run.evaluation.accuracy);
   if (run.evaluation.held_out_loss) return formatted("%.3f nats per byte", *run.evaluation.held_out_loss);
   return "";
+}
+
+// What other devices did for this one; empty when it ran alone.
+std::string helped(const TrainingRun& run) {
+  std::string others;
+  size_t all = 0, own = 0;
+  for (const auto& [device, nodes] : run.nodes) {
+    all += nodes;
+    if (device == run.device_name)
+      own = nodes;
+    else
+      others += (others.empty() ? "" : ", ") + device + " ran " + std::to_string(nodes);
+  }
+  if (others.empty()) return "";
+  return "Of the " + std::to_string(all) + " nodes of a step, " + run.device + " ran " + std::to_string(own) +
+         " itself and " + others + ". ";
 }
 
 std::string learned(const TrainingSettings& settings, const std::vector<TrainingRun>& runs) {
@@ -81,10 +101,16 @@ std::optional<double> max_relative_loss_difference(const std::vector<TrainingRun
   return compared ? std::optional(largest) : std::nullopt;
 }
 
+std::optional<bool> agree(const TrainingSettings& settings, const std::vector<TrainingRun>& runs) {
+  const auto difference = max_relative_loss_difference(runs);
+  return difference ? std::optional(*difference <= agreed_of(settings)) : std::nullopt;
+}
+
 std::string verdict(const TrainingSettings& settings, const std::vector<TrainingRun>& runs) {
   std::string text;
+  for (const TrainingRun& run : runs) text += helped(run);
   if (const auto difference = max_relative_loss_difference(runs)) {
-    const double agreed = settings.dtype == "f32" ? agreed_f32 : agreed_bf16;
+    const double agreed = agreed_of(settings);
     const std::string figure = formatted("%.1e", *difference);
     const int64_t steps = std::min<int64_t>(compared_steps, std::ssize(runs.front().losses));
     text += *difference <= agreed
@@ -128,6 +154,7 @@ nlohmann::ordered_json train_document(const TrainingSettings& settings,
     }
     devices.push_back(
         {{"device", run.device},
+         {"nodes", run.nodes},
          {"clock", run.simulated ? "simulated" : "wall"},
          {"accuracy", optional(run.evaluation.accuracy)},
          {"held_out_loss", optional(run.evaluation.held_out_loss)},
@@ -143,12 +170,19 @@ nlohmann::ordered_json train_document(const TrainingSettings& settings,
          {"memory", memory}});
   }
   ordered_json training = ordered_json::object();
-  for (const auto& [name, value] : to_metadata(settings)) training[name] = value;
+  for (const auto& [name, value] : values_of(settings))
+    std::visit([&, &key = name](const auto& held) { training[key] = held; }, value);
+  const bool interrupted =
+      std::any_of(runs.begin(), runs.end(), [](const TrainingRun& run) { return run.stopped; });
+  const std::optional<bool> same = agree(settings, runs);
   return {{"task", settings.is_text() ? "text" : "addition"},
           {"parameters", gpt_parameter_count(settings.model())},
           {"settings", training},
           {"devices", devices},
           {"max_relative_loss_difference", optional(max_relative_loss_difference(runs))},
+          {"tolerance", agreed_of(settings)},
+          {"agree", same ? ordered_json(*same) : ordered_json(nullptr)},
+          {"interrupted", interrupted},
           {"verdict", verdict(settings, runs)}};
 }
 

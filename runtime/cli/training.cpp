@@ -135,7 +135,10 @@ TrainingRun train_on(const std::vector<Device>& devices, Fallback fallback, cons
   options.fallback = fallback;
   const Clock::time_point begin = Clock::now();
   Session session(graph, devices, variables, options);
-  run.memory = session.explain().memory;
+  const Explanation plan = session.explain();
+  run.memory = plan.memory;
+  run.device_name = devices.front().spec();
+  for (const Explanation::NodeRow& node : plan.nodes) ++run.nodes[node.device];
   run.compile_s = seconds_since(begin);
 
   std::vector<Tensor> inputs = {Tensor(i32, {settings.batch, settings.context}),

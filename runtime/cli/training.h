@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,7 +31,9 @@ struct TrainingRow {
 
 // A device's training, done.
 struct TrainingRun {
-  std::string device;
+  std::string device;                   // as it was asked for
+  std::string device_name;              // as explanations call it
+  std::map<std::string, size_t> nodes;  // of a step, by the device that ran them
   bool simulated = false;
   int64_t first_step = 0;      // 0, or where the resumed run goes on
   std::vector<double> losses;  // of steps first_step, first_step + 1, ...

@@ -116,11 +116,16 @@ TEST_CASE("--json prints one document with the schema that others read", "[cli][
   CHECK(document.at("task") == "addition");
   CHECK(document.at("parameters").get<int64_t>() > 0);
   CHECK_FALSE(document.at("verdict").get<std::string>().empty());
+  CHECK(document.at("agree") == true);
+  CHECK(document.at("interrupted") == false);
   REQUIRE(document.at("devices").size() == devices().size());
   for (const json& device : document.at("devices")) {
     CHECK(device.at("device").is_string());
     CHECK(device.at("accuracy").is_number());
     CHECK(device.at("losses").size() == 4);
+    // Nothing ran anywhere else than where it was asked to.
+    CHECK(device.at("nodes").size() == 1);
+    CHECK(device.at("nodes").contains(device.at("device").get<std::string>()));
     CHECK(device.at("final_loss") == device.at("losses").back());
     CHECK(device.at("wall_s_per_step").get<double>() > 0);
     const bool simulated = device.at("clock") == "simulated";
@@ -156,7 +161,7 @@ TEST_CASE("a binary file and a tiny one are texts too", "[cli][train]") {
   CHECK(binary.at("devices").at(0).at("held_out_loss").get<double>() == Approx(std::log(256)).margin(1));
   const json tiny = json::parse(succeed(joined(common, {folder / "tiny"})).out);
   CHECK(tiny.at("devices").at(0).at("held_out_loss").is_null());
-  CHECK(tiny.at("settings").at("context") == "1");
+  CHECK(tiny.at("settings").at("context") == 1);
 }
 
 TEST_CASE("the built-in task is learned", "[cli][train]") {

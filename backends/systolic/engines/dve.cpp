@@ -34,10 +34,17 @@ Fault run_reduce(const void* arguments, const Context& context) {
   begin[0] = r.out.in(context), begin[1] = r.in.in(context);
   auto* staging = static_cast<float*>(static_cast<void*>(context.scratch));
   const int64_t length = r.inner.row(), stride = r.inner.stride[0][0];
+  const bool plain = r.inner.rank == 1 && r.load == nullptr;
   for_each_row(r.outer, begin, [&](const auto& row) {
     std::byte* out = row[0];
     std::byte* in = row[1];
     for (int64_t i = 0; i < r.outer.row(); ++i, out += r.outer.stride[0][0], in += r.outer.stride[1][0]) {
+      if (plain) {
+        const float total = r.reduction.whole(static_cast<const float*>(static_cast<const void*>(in)),
+                                              static_cast<size_t>(length));
+        r.store(out, 0, &total, 1);
+        continue;
+      }
       alignas(64) float partial[partial_count];
       std::fill_n(partial, partial_count, r.reduction.identity);
       std::array<std::byte*, nest_operands_max> from{};
@@ -344,7 +351,7 @@ void bind_vector(Binder& binder, const Instruction& i) {
     case Opcode::tensor_copy: {
       const Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
       if (out.dtype == in.dtype)
-        if (const auto move = make_move(out, in, false)) return binder.add(run_move_step, *move);
+        if (const auto move = make_move(out, in, false)) return bind_move(binder, *move);
       return bind_map(binder, i);
     }
     default:

@@ -78,13 +78,20 @@ Fault run_map(const void* arguments, const Context& context) {
   Fault fault = Fault::ok;
   std::byte* reduced = map.reduced.in(context);
   for (int64_t p = 0; p < map.nest.size[outer]; ++p) {
-    alignas(64) float partial[partial_count];
-    std::fill_n(partial, partial_count, map.reduction.identity);
-    const Fault f = run_rows(map, context, begin, inner, [&](const void* result, size_t n) {
-      map.reduction.row(partial, static_cast<const float*>(result), n);
-    });
-    fault = std::max(fault, f);
-    const float total = map.reduction.finish(partial);
+    float total;
+    if (inner.rank == 1 && inner.row() <= static_cast<int64_t>(row_max)) {
+      const auto n = static_cast<size_t>(inner.row());
+      total = map.reduction.whole(
+          static_cast<const float*>(run_chunk(map, begin, 0, n, context.scratch, fault)), n);
+    } else {
+      alignas(64) float partial[partial_count];
+      std::fill_n(partial, partial_count, map.reduction.identity);
+      const Fault f = run_rows(map, context, begin, inner, [&](const void* result, size_t n) {
+        map.reduction.row(partial, static_cast<const float*>(result), n);
+      });
+      fault = std::max(fault, f);
+      total = map.reduction.finish(partial);
+    }
     map.store_reduced(reduced, 0, &total, 1);
     reduced += map.reduced_stride;
     for (int o = 0; o < map.nest.operands; ++o)

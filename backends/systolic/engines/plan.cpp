@@ -41,127 +41,24 @@ Binder::Binder(Plan& plan, std::span<const uint32_t> order)
 }
 
 void Binder::bind_all() {
-  place_tiles();
-  find_views();
+  placement_ = place_tiles(stream(), order_);
+  plan_.on_chip_bytes_ = placement_.on_chip_bytes;
+  plan_.lives_ = placement_.life;
   plan_.steps_.reserve(order_.size());
   for (uint32_t index : order_) bind(index);
   flush_product();
 }
 
-void Binder::place_tiles() {
-  // A byte of each partition is `partitions` bytes of memory: address times partitions keeps tiles apart.
-  const Description& device = *stream().device;
-  const int64_t partitions = device.sbuf.partitions;
-  int64_t sbuf_end = 0, psum_end = 0;
-  for (const TileInfo& t : stream().tiles) {
-    const int64_t end = (static_cast<int64_t>(t.address) + t.bytes + 63) / 64 * 64;
-    int64_t& used = t.memory == Memory::sbuf ? sbuf_end : psum_end;
-    used = std::max(used, end);
-  }
-  plan_.on_chip_bytes_ = static_cast<uint64_t>((sbuf_end + psum_end) * partitions);
-  tile_.resize(stream().tiles.size());
-  for (size_t i = 0; i < tile_.size(); ++i) {
-    const TileInfo& t = stream().tiles[i];
-    const int64_t address = t.address + (t.memory == Memory::psum ? sbuf_end : 0);
-    tile_[i] = {{0, address * partitions}, t.bytes};
-  }
-}
-
-namespace {
-
-// The bytes of a region as one interval.
-struct Interval {
-  int64_t first, end;
-};
-Interval bytes_of(const Region& r) {
-  int64_t last = r.offset;
-  for (size_t a = 0; a < r.rank; ++a) last += (r.size[a] - 1) * r.stride[a];
-  const auto width = static_cast<int64_t>(size_of(r.dtype));
-  return {r.offset * width, (last + 1) * width};
-}
-
-}  // namespace
-
-void Binder::find_views() {
-  const Stream& s = stream();
-  is_view_.assign(s.instructions.size(), false);
-  struct Use {
-    uint32_t writes = 0, load = none;
-    size_t loaded = 0, last = 0;  // positions in the order
-  };
-  struct Write {
-    size_t position;
-    Interval bytes;
-  };
-  std::vector<Use> use(s.tiles.size());
-  std::vector<std::vector<Write>> written(s.values.size());  // by storage, positions ascending
-  for (size_t position = 0; position < order_.size(); ++position) {
-    const Instruction& i = s.instructions[order_[position]];
-    for (const View& v : s.views_of(i)) {
-      Use& u = use[v.tile];
-      u.last = position;
-      if (!is_written(v.role)) continue;
-      ++u.writes;
-      if (i.opcode == Opcode::dma_load) u.load = order_[position], u.loaded = position;
-    }
-    const uint32_t target =
-        i.opcode == Opcode::dma_store || i.opcode == Opcode::dma_scatter ? i.region : i.region_out;
-    if (target == none) continue;
-    const Region& r = s.regions[target];
-    const Value& value = s.values[r.value];
-    Interval bytes = bytes_of(r);
-    if (r.dynamic || i.opcode == Opcode::dma_scatter) bytes = {0, static_cast<int64_t>(value.bytes())};
-    written[value.storage].push_back({position, bytes});
-  }
-  for (size_t t = 0; t < use.size(); ++t) {
-    const Use& u = use[t];
-    if (u.writes != 1 || u.load == none) continue;
-    const Instruction& i = s.instructions[u.load];
-    const Region& r = s.regions[i.region];
-    const View& v = *s.view_of(i, Role::out);
-    const TileInfo& info = s.tiles[t];
-    if (r.dtype != info.dtype || v.dtype != info.dtype || i.transposed || r.dynamic || i.op0 != AluOp::bypass)
-      continue;
-    if (v.partitions != info.partitions || v.offset != 0 || r.size[0] != info.partitions) continue;
-    const auto width = static_cast<int64_t>(size_of(info.dtype));
-    if (v.free_elements() * width != info.bytes) continue;
-    // Both sides must walk a row densely in the same order.
-    const auto dense = [](const auto& box, size_t begin) {
-      int64_t stride = 1;
-      for (size_t a = box.rank; a-- > begin;) {
-        if (box.size[a] != 1 && box.stride[a] != stride) return false;
-        stride *= box.size[a];
-      }
-      return true;
-    };
-    if (!dense(v, 0) || !dense(r, 1)) continue;
-    // One element per partition: the partitions are then what loops walk densely.
-    if (v.free_elements() == 1 && v.partitions > 1 && r.stride[0] != 1) continue;
-    const auto& writes = written[s.values[r.value].storage];
-    const Interval bytes = bytes_of(r);
-    auto w = std::upper_bound(writes.begin(), writes.end(), u.loaded,
-                              [](size_t position, const Write& write) { return position < write.position; });
-    bool overwritten = false;
-    for (; w != writes.end() && w->position < u.last && !overwritten; ++w)
-      overwritten = w->bytes.first < bytes.end && w->bytes.end > bytes.first;
-    if (overwritten) continue;
-    tile_[t] = {{1 + r.value, r.offset * width}, r.stride[0] * width};
-    is_view_[u.load] = true;
-    ++plan_.views_;
-  }
-}
-
 Operand Binder::operand(const View& view) const {
-  const TilePlace& tile = tile_[view.tile];
-  const auto width = static_cast<int64_t>(size_of(view.dtype));
+  const TilePlace& tile = placement_.tile[view.tile];
   Operand o;
   o.place = {tile.place.base,
-             tile.place.offset + view.partition_start * tile.row_stride + view.offset * width};
+             tile.place.offset + view.partition_start * tile.row_stride + view.offset * tile.element_stride};
   o.dtype = view.dtype;
   o.rank = view.rank + 1;
   o.size[0] = view.partitions, o.stride[0] = tile.row_stride;
   for (size_t a = 0; a < view.rank; ++a)
-    o.size[a + 1] = view.size[a], o.stride[a + 1] = view.stride[a] * width;
+    o.size[a + 1] = view.size[a], o.stride[a + 1] = view.stride[a] * tile.element_stride;
   return o;
 }
 
@@ -231,7 +128,7 @@ void Binder::bind_matmul(uint32_t index) {
 }
 
 void Binder::bind(uint32_t index) {
-  if (is_view_[index]) return;
+  if (placement_.done[index]) return;
   const Instruction& i = stream().instructions[index];
   current_ = index;
   if (i.opcode == Opcode::matmul) return bind_matmul(index);

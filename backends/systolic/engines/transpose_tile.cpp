@@ -16,11 +16,8 @@ struct TileTranspose {
   RowStorer store = nullptr;
 };
 
-Fault run_tile_transpose(const void* arguments, const Context& context) {
-  const TileTranspose& job = *static_cast<const TileTranspose*>(arguments);
-  const Fault fault = run_move(job.move, context, 0, 0);
-  if (!job.spreads) return fault;
-  // The result is finite almost always: look for an exponent of all ones, row by row of the result.
+// NaN and infinities of an input column become a row of NaN, row by row of the result.
+void spread(const TileTranspose& job, const Context& context) {
   auto* row = static_cast<float*>(static_cast<void*>(context.scratch));
   std::byte* at = job.out.place.in(context);
   for (int64_t c = 0; c < job.columns; ++c, at += job.out.row_stride) {
@@ -51,7 +48,32 @@ Fault run_tile_transpose(const void* arguments, const Context& context) {
       from += job.out.columns.row();
     });
   }
+}
+
+Fault run_tile_transpose(const void* arguments, const Context& context) {
+  const TileTranspose& job = *static_cast<const TileTranspose*>(arguments);
+  const Fault fault = run_move(job.move, context, 0, 0);
+  if (job.spreads) spread(job, context);
   return fault;
+}
+
+// What transposes are almost always: of dense rows, of finite numbers.
+struct PlainTranspose {
+  Place to, from;
+  int64_t to_stride = 0, from_stride = 0;
+  int32_t rows = 0, columns = 0;  // of the input
+  DType dtype{};
+  const TileTranspose* spreading = nullptr;
+};
+
+Fault run_plain_transpose(const void* arguments, const Context& context) {
+  const PlainTranspose& job = *static_cast<const PlainTranspose*>(arguments);
+  const std::byte* from = job.from.in(context);
+  transpose_block(job.to.in(context), job.to_stride, from, job.from_stride, job.rows, job.columns,
+                  size_of(job.dtype));
+  if (job.spreading != nullptr && has_special(from, job.from_stride, job.rows, job.columns, job.dtype))
+    spread(*job.spreading, context);
+  return Fault::ok;
 }
 
 }  // namespace
@@ -85,7 +107,15 @@ void bind_transpose(Binder& binder, const Instruction& i) {
     job.load = row_loader(out.dtype, dense, Arithmetic::float32);
     job.store = row_storer(out.dtype, dense, Arithmetic::float32);
   }
-  binder.add(run_tile_transpose, job);
+  const auto width = static_cast<int64_t>(size_of(in.dtype));
+  const bool dense = walk.rank == 1 && (walk.stride[0][0] == width || walk.row() == 1) && out.rank == 2 &&
+                     (out.stride[1] == width || out.size[1] == 1);
+  if (!dense || (job.spreads && in.dtype != DType::float32 && in.dtype != DType::bfloat16))
+    return binder.add(run_tile_transpose, job);
+  binder.add(
+      run_plain_transpose,
+      PlainTranspose{out.place, in.place, out.stride[0], in.stride[0], static_cast<int32_t>(job.rows),
+                     static_cast<int32_t>(job.columns), in.dtype, job.spreads ? binder.keep(job) : nullptr});
 }
 
 }  // namespace heddle::systolic

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "systolic/kernels/attention_backward.h"
+#include "systolic/kernels/attention_pipeline.h"
 
 namespace heddle::systolic {
 namespace {
@@ -163,7 +164,13 @@ class Forward {
   Masks masks_;
 };
 
-void emit_forward(const NodeContext& c) { Forward(c).run(); }
+void emit_forward(const NodeContext& c) {
+  const AttentionShape a = attention_shape(c);
+  if (a.pack > 1)
+    Forward(c).run();
+  else
+    emit_attention_pipeline(c, a);
+}
 
 backend::Offer offer(const backend::NodeRef& node) {
   for (uint32_t i = 0; i < 3; ++i) {

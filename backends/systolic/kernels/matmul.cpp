@@ -1,7 +1,9 @@
 // Tiled matmul: the stationary operand's block stays in SBUF while the moving operand streams past it; K adds
 // up in PSUM; the epilogue runs on the result as it leaves.
 #include <algorithm>
+#include <array>
 #include <optional>
+#include <utility>
 
 #include "ir/abi_codec.h"
 #include "systolic/kernels/pointwise.h"
@@ -10,9 +12,11 @@
 namespace heddle::systolic {
 namespace {
 
+constexpr int result_buffers = 4;
 constexpr int64_t tile_k = 128, tile_m = 128, tile_n = 512;
-constexpr int64_t block_m_tiles =
-    4;  // PSUM banks of one block; the other four belong to the next one and to transposes
+constexpr int64_t most_m_tiles = 4;  // of a strip
+constexpr int64_t least_moving_buffers = 3, enough_moving_buffers = 6;
+constexpr int64_t longest_turn = 4;  // K tiles
 
 bool uses_gpsimd(const ScalarProgram& program) {
   for (const ScalarStep& s : program.steps) {
@@ -72,7 +76,8 @@ Product product_of(const NodeContext& c) {
 // What is done with a finished tile of the result: stored as it is, or run through a program first.
 class Epilogue {
  public:
-  Epilogue(const NodeContext& c, bool has_program) : c_(c), staging_(c.nc.sbuf_pool("result", 2)) {
+  Epilogue(const NodeContext& c, bool has_program)
+      : c_(c), staging_(c.nc.sbuf_pool("result", result_buffers)) {
     if (!has_program) return;
     const ScalarProgram& program = *c.attributes.get<ScalarProgramPtr>("body");
     emitter_.emplace(c.nc, program, "epilogue");
@@ -90,6 +95,14 @@ class Epilogue {
     }
     for (size_t i = 2; i < c.inputs.size(); ++i) pools_.push_back(c.nc.sbuf_pool("epilogue.operand", 2));
     for (const Operand& o : c.outputs) output_dtypes_.push_back(o.dtype);
+  }
+
+  // SBUF per partition that its tiles take, at most.
+  int64_t bytes() const {
+    const int64_t registers = emitter_ ? emitter_->slots() : 0,
+                  operands = static_cast<int64_t>(pools_.size());
+    const int64_t tiles = result_buffers + 2 * (registers + operands) + 2;
+    return tiles * tile_n * static_cast<int64_t>(sizeof(float));
   }
 
   void store(const Tile& psum, const std::vector<int64_t>& batch, const Piece& m, const Piece& n) {
@@ -155,65 +168,153 @@ class Epilogue {
   std::vector<DType> output_dtypes_;
 };
 
-void multiply(const NodeContext& c, const Product& p, const std::vector<int64_t>& batch, Epilogue& epilogue,
-              MatrixLoader& stationary, MatrixLoader& moving, TilePool& psum, int64_t m_tiles) {
-  NeuronCore& nc = c.nc;
-  MatrixOperand a = p.a, b = p.b;
-  for (size_t i = 0; i < batch.size(); ++i) {
-    a.offset += batch[i] * p.a_step[i];
-    b.offset += batch[i] * p.b_step[i];
-  }
-  const std::vector<Piece> ks = pieces(p.k, tile_k);
-  for (const Piece& block : pieces(p.m, m_tiles * tile_m)) {
-    const std::vector<Piece> ms = pieces(block.count, tile_m);
-    std::vector<Tile> resident;  // per k: [k, block]
-    for (const Piece& k : ks) resident.push_back(stationary.load(a, k, block));
-    for (const Piece& n : pieces(p.n, tile_n)) {
-      std::vector<Tile> sums;
-      for (const Piece& m : ms)
-        sums.push_back(psum.tile(static_cast<int>(m.count), {static_cast<int>(n.count)}, DType::float32));
-      for (size_t k = 0; k < ks.size(); ++k) {
-        const Tile columns = moving.load(b, ks[k], n);
-        for (size_t m = 0; m < ms.size(); ++m)
-          nc.nc_matmul(sums[m],
-                       resident[k].cols(static_cast<int>(ms[m].begin), static_cast<int>(ms[m].count)),
-                       columns, accumulate(static_cast<int64_t>(k), static_cast<int64_t>(ks.size())));
-      }
-      for (size_t m = 0; m < ms.size(); ++m)
-        epilogue.store(sums[m], batch, {block.begin + ms[m].begin, ms[m].count}, n);
-    }
-  }
-}
+// How a product is cut. A strip of the stationary operand, all of K of up to four M tiles, stays in SBUF; the
+// moving operand streams past it in blocks of columns, and K adds up in PSUM. A bank works through a few K
+// tiles before the next bank's turn: banks then finish one after the other, slowly enough that their eviction
+// hides behind the products of the others, and a block may use all banks at once.
+struct Blocking {
+  int64_t m_tiles, n_tiles;  // of a block; their product is at most the banks of PSUM
+  int64_t chunk;             // K tiles of one bank's turn
+  bool moving_stays;         // all of the moving operand fits in SBUF: it is loaded once
+  int moving_buffers;
+};
 
-void emit(const NodeContext& c, bool has_program) {
-  const Product p = product_of(c);
-  NeuronCore& nc = c.nc;
-  const DType dtype = c.inputs[0].dtype;
-  // The stationary block, all of K of up to four M tiles, twice (the next block loads behind this one).
-  const int64_t k_tiles = (p.k + tile_k - 1) / tile_k;
-  const int64_t budget = nc.sbuf_free() / 2;
-  const int64_t bytes_per_m_tile = 2 * k_tiles * tile_m * static_cast<int64_t>(size_of(dtype));
-  const int64_t m_tiles = std::min(block_m_tiles, budget / bytes_per_m_tile);
-  if (m_tiles < 1)
+// `reserved`: bytes of SBUF per partition that results and epilogues need.
+Blocking blocking(const NodeContext& c, const Product& p, int64_t banks, int64_t reserved) {
+  const auto width = static_cast<int64_t>(size_of(c.inputs[0].dtype));
+  const auto tiles = [](int64_t n, int64_t tile) { return (n + tile - 1) / tile; };
+  const int64_t k_tiles = tiles(p.k, tile_k), room = c.nc.sbuf_free() - reserved;
+  // Two strips: the next one loads while this one is used.
+  const int64_t strip_bytes = 2 * k_tiles * tile_m * width;
+  Blocking b{};
+  int64_t left = 0;
+  for (b.m_tiles = std::min(most_m_tiles, tiles(p.m, tile_m)); b.m_tiles > 0; --b.m_tiles) {
+    left = room - b.m_tiles * strip_bytes;
+    for (b.n_tiles = std::min(banks / b.m_tiles, tiles(p.n, tile_n)); b.n_tiles > 1; --b.n_tiles)
+      if (enough_moving_buffers * b.n_tiles * tile_n * width <= left) break;
+    if (least_moving_buffers * b.n_tiles * tile_n * width <= left) break;
+  }
+  if (b.m_tiles < 1)
     throw Error(ErrorCode::out_of_memory, std::string(c.name) +
                                               ": a stationary block of K = " + std::to_string(p.k) +
                                               " does not fit in SBUF; split the contraction");
-  MatrixLoader stationary(nc, "stationary", dtype, static_cast<int>(2 * k_tiles));
-  MatrixLoader moving(nc, "moving", dtype, 3);
-  TilePool psum =
-      nc.psum_pool("sums", static_cast<int>(std::min<int64_t>(m_tiles, (p.m + tile_m - 1) / tile_m)) + 1);
-  Epilogue epilogue(c, has_program);
-  std::vector<int64_t> batch(p.batch.size(), 0);
-  while (true) {
-    multiply(c, p, batch, epilogue, stationary, moving, psum, m_tiles);
-    size_t axis = batch.size();
-    while (axis > 0 && ++batch[axis - 1] == p.batch[axis - 1]) batch[--axis] = 0;
-    if (axis == 0) break;
-  }
+  const int64_t buffers = left / (std::min(p.n, b.n_tiles * tile_n) * width);
+  const int64_t all_tiles = k_tiles * tiles(p.n, b.n_tiles * tile_n);
+  const bool shared = std::all_of(p.b_step.begin(), p.b_step.end(), [](int64_t step) { return step == 0; });
+  b.moving_stays = shared && all_tiles <= buffers;
+  b.chunk = b.moving_stays ? longest_turn : std::clamp<int64_t>(buffers / 3, 1, longest_turn);
+  b.moving_buffers = static_cast<int>(b.moving_stays ? all_tiles : std::min(buffers, 4 * b.chunk));
+  return b;
 }
 
-void emit_matmul(const NodeContext& c) { emit(c, false); }
-void emit_matmul_pointwise(const NodeContext& c) { emit(c, true); }
+class Multiplication {
+ public:
+  Multiplication(const NodeContext& c, bool has_program)
+      : nc_(c.nc),
+        p_(product_of(c)),
+        banks_(c.nc.device().psum.banks),
+        epilogue_(c, has_program),
+        blocking_(blocking(c, p_, banks_, epilogue_.bytes())),
+        ks_(pieces(p_.k, tile_k)),
+        stationary_{MatrixLoader(nc_, "stationary", c.inputs[0].dtype, static_cast<int>(ks_.size())),
+                    MatrixLoader(nc_, "stationary.next", c.inputs[0].dtype, static_cast<int>(ks_.size()))},
+        moving_(nc_, "moving", c.inputs[0].dtype, blocking_.moving_buffers),
+        psum_(nc_.psum_pool("sums", banks_)) {
+    std::vector<int64_t> batch(p_.batch.size(), 0);
+    while (true) {
+      for (const Piece& m : pieces(p_.m, blocking_.m_tiles * tile_m)) strips_.push_back({batch, m});
+      size_t axis = batch.size();
+      while (axis > 0 && ++batch[axis - 1] == p_.batch[axis - 1]) batch[--axis] = 0;
+      if (axis == 0) break;
+    }
+  }
+
+  void run() {
+    const std::vector<Piece> blocks = pieces(p_.n, blocking_.n_tiles * tile_n);
+    const std::vector<Piece> turns = pieces(static_cast<int64_t>(ks_.size()), blocking_.chunk);
+    const auto steps = static_cast<int64_t>(blocks.size() * turns.size());
+    std::vector<Tile> strip, next;
+    for (size_t s = 0; s < strips_.size(); ++s) {
+      strip = std::exchange(next, {});
+      int64_t step = 0;
+      for (size_t b = 0; b < blocks.size(); ++b) {
+        const std::vector<Piece> ms = pieces(strips_[s].m.count, tile_m),
+                                 ns = pieces(blocks[b].count, tile_n);
+        std::vector<Tile> sums;
+        for (const Piece& turn : turns) {
+          std::vector<Tile> columns;
+          for (int64_t k = turn.begin; k < turn.begin + turn.count; ++k) {
+            if (static_cast<int64_t>(strip.size()) == k) strip.push_back(load_stationary(s, k));
+            columns.push_back(load_moving(strips_[s], b, blocks[b], k));
+          }
+          // The next strip arrives evenly while this one is used.
+          ++step;
+          if (s + 1 < strips_.size())
+            while (static_cast<int64_t>(next.size()) < step * static_cast<int64_t>(ks_.size()) / steps)
+              next.push_back(load_stationary(s + 1, static_cast<int64_t>(next.size())));
+          size_t bank = 0;
+          for (const Piece& n : ns)
+            for (const Piece& m : ms) {
+              if (turn.begin == 0)
+                sums.push_back(
+                    psum_.tile(static_cast<int>(m.count), {static_cast<int>(n.count)}, DType::float32));
+              for (int64_t k = turn.begin; k < turn.begin + turn.count; ++k)
+                nc_.nc_matmul(
+                    sums[bank],
+                    strip[static_cast<size_t>(k)].cols(static_cast<int>(m.begin), static_cast<int>(m.count)),
+                    columns[static_cast<size_t>(k - turn.begin)].cols(static_cast<int>(n.begin),
+                                                                      static_cast<int>(n.count)),
+                    accumulate(k, static_cast<int64_t>(ks_.size())));
+              if (turn.begin + turn.count == static_cast<int64_t>(ks_.size()))
+                epilogue_.store(sums[bank], strips_[s].batch, {strips_[s].m.begin + m.begin, m.count},
+                                {blocks[b].begin + n.begin, n.count});
+              ++bank;
+            }
+        }
+      }
+    }
+  }
+
+ private:
+  struct Strip {
+    std::vector<int64_t> batch;
+    Piece m;
+  };
+  static MatrixOperand at_batch(MatrixOperand operand, const std::vector<int64_t>& step,
+                                const std::vector<int64_t>& batch) {
+    for (size_t i = 0; i < batch.size(); ++i) operand.offset += batch[i] * step[i];
+    return operand;
+  }
+  Tile load_stationary(size_t s, int64_t k) {
+    const Strip& strip = strips_[s];
+    return stationary_[s % 2].load(at_batch(p_.a, p_.a_step, strip.batch), ks_[static_cast<size_t>(k)],
+                                   strip.m);
+  }
+  Tile load_moving(const Strip& strip, size_t block, const Piece& columns, int64_t k) {
+    const auto load = [&] {
+      return moving_.load(at_batch(p_.b, p_.b_step, strip.batch), ks_[static_cast<size_t>(k)], columns);
+    };
+    if (!blocking_.moving_stays) return load();
+    const size_t at = block * ks_.size() + static_cast<size_t>(k);
+    if (at == kept_.size()) kept_.push_back(load());
+    return kept_[at];
+  }
+
+  NeuronCore& nc_;
+  const Product p_;
+  const int banks_;
+  Epilogue epilogue_;
+  const Blocking blocking_;
+  const std::vector<Piece> ks_;
+  std::array<MatrixLoader, 2> stationary_;  // strips in turn
+  MatrixLoader moving_;
+  TilePool psum_;
+  std::vector<Strip> strips_;
+  std::vector<Tile> kept_;  // of the moving operand, block by block, when it stays
+};
+
+void emit_matmul(const NodeContext& c) { Multiplication(c, false).run(); }
+void emit_matmul_pointwise(const NodeContext& c) { Multiplication(c, true).run(); }
 
 backend::Offer offer_product(const backend::NodeRef& node) {
   if (node.input(0).dtype() != node.input(1).dtype()) return backend::no("operands of two dtypes");

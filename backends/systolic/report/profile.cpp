@@ -7,7 +7,6 @@
 #include <functional>
 #include <nlohmann/json.hpp>
 
-#include "systolic/lower/scratch.h"
 #include "systolic/report/activity.h"
 #include "systolic/report/nodes.h"
 #include "systolic/report/path.h"
@@ -250,7 +249,7 @@ ordered_json metrics_json(const Stream& stream, const Timing& t) {
   j["mbu_min_read_util_percent"] = p.mbu_min_read_util_percent;
   add_memory(j, t, w, p);
   add_dma(j, stream, t, w);
-  j["hbm_scratch_bytes"] = plan_scratch(stream, {}, true).bytes;
+  j["hbm_scratch_bytes"] = scratch_peak_bytes(stream);
   j["bottleneck"] = p.bottleneck;
   return j;
 }

@@ -1,5 +1,6 @@
 #include "systolic/report/work.h"
 
+#include <algorithm>
 #include <vector>
 
 namespace heddle::systolic {
@@ -87,6 +88,30 @@ double input_bytes(const Stream& stream) {
   for (size_t v = 0; v < read.size(); ++v)
     if (read[v] && !stream.values[v].scratch) bytes += static_cast<double>(stream.values[v].bytes());
   return bytes;
+}
+
+double scratch_peak_bytes(const Stream& stream) {
+  // Changes of the bytes alive, by instruction.
+  std::vector<double> change(stream.instructions.size() + 1, 0);
+  std::vector<size_t> first(stream.values.size(), stream.instructions.size()), last(stream.values.size(), 0);
+  const auto touch = [&](uint32_t region, size_t at) {
+    if (region == none) return;
+    const uint32_t storage = stream.values[stream.regions[region].value].storage;
+    first[storage] = std::min(first[storage], at);
+    last[storage] = std::max(last[storage], at);
+  };
+  for (size_t i = 0; i < stream.instructions.size(); ++i) {
+    touch(stream.instructions[i].region, i);
+    touch(stream.instructions[i].region_out, i);
+  }
+  for (size_t v = 0; v < first.size(); ++v) {
+    if (!stream.values[v].scratch || first[v] > last[v]) continue;
+    change[first[v]] += static_cast<double>(stream.values[v].bytes());
+    change[last[v] + 1] -= static_cast<double>(stream.values[v].bytes());
+  }
+  double alive = 0, peak = 0;
+  for (const double c : change) peak = std::max(peak, alive += c);
+  return peak;
 }
 
 }  // namespace heddle::systolic

@@ -24,5 +24,7 @@ Work work_of(const Stream& stream);
 
 // Bytes of the values that the program reads and does not own: its inputs, constants and weights.
 double input_bytes(const Stream& stream);
+// The most bytes of the program's own HBM that are alive at once, in the order of emission: no plan can use less.
+double scratch_peak_bytes(const Stream& stream);
 
 }  // namespace heddle::systolic

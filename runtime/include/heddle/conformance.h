@@ -93,4 +93,15 @@ std::vector<CaseName> list_cases(const Selection& selection = {});
 // the device must not be in use by anyone else while the cases about its memory run.
 Report run(const Device& device, const Selection& selection = {});
 
+// How many of an op's cases a device offers, found by asking alone: nothing is compiled or run, so nothing is
+// proved.
+struct OfferCount {
+  std::string op;
+  size_t offered = 0, cases = 0;
+  std::string reason;  // of the refusal that comes most often; empty when there is none
+};
+
+// One entry per op, in the order of the cases. Throws what list_cases() throws.
+std::vector<OfferCount> count_offers(const Device& device, const Selection& selection = {});
+
 }  // namespace heddle::conformance
