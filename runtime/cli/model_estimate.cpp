@@ -25,7 +25,8 @@ std::vector<TransformerPart> parts_of(const ModelRequest& r) {
 }
 
 // Variables of all parts, a shared one once.
-void add_variables(ModelMemory& memory, const TransformerPart& part, bool train, std::set<std::string>& seen) {
+void add_variables(ModelMemory& memory, const TransformerPart& part, bool train,
+                   std::set<std::string>& seen) {
   for (const VariableInfo& v : part.graph.variables()) {
     if (part.repeat == 1 && !seen.insert(v.name).second) continue;
     const double numbers = static_cast<double>(v.shape.elements()) * static_cast<double>(part.repeat);
@@ -67,7 +68,8 @@ ModelEstimate estimate_model(const ModelRequest& request, const SimulatedDevice&
     const double own = request.train ? static_cast<double>(estimated.kept_bytes()) : 0;
     kept += own * static_cast<double>(p.repeat);
     const double scratch = p.profile.value("hbm_scratch_bytes", 0.0);
-    working = std::max(working, static_cast<double>(estimated.boundary_bytes()) + std::max(0.0, scratch - own));
+    working =
+        std::max(working, static_cast<double>(estimated.boundary_bytes()) + std::max(0.0, scratch - own));
   }
   result.memory.activations = kept + working;
   result.memory.capacity = d.hbm.gib * 1024 * 1024 * 1024;
@@ -88,7 +90,8 @@ std::string fit_text(const ModelRequest& request, const ModelEstimate& estimate)
   if (m.fits()) return "fits: " + sizes;
   std::string text = "does not fit: " + sizes;
   const double state = m.needed() - m.activations;
-  const auto batch = static_cast<int64_t>((m.capacity - state) / m.activations * static_cast<double>(request.batch));
+  const auto batch =
+      static_cast<int64_t>((m.capacity - state) / m.activations * static_cast<double>(request.batch));
   if (batch >= 1)
     text += "; --batch " + std::to_string(batch) + " would fit";
   else

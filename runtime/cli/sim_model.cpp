@@ -54,8 +54,8 @@ std::string time_text(double seconds) {
 
 Sweep parse_sweep(const std::string& text) {
   const size_t equals = text.find('=');
-  const std::string hint = "--sweep takes KEY=a,b,c, a number of the device file: --sweep dma.gbps=13.6,27.2; not '" +
-                           text + "'";
+  const std::string hint =
+      "--sweep takes KEY=a,b,c, a number of the device file: --sweep dma.gbps=13.6,27.2; not '" + text + "'";
   if (equals == std::string::npos || text.find('.') >= equals) throw UsageError(hint);
   Sweep sweep{text.substr(0, equals), {}};
   std::string rest = text.substr(equals + 1);
@@ -83,8 +83,8 @@ ModelRequest request_of(const Options& o) {
   request.batch = o.batch;
   request.positions = o.positions > 0 ? o.positions : std::min<int64_t>(request.config.context, 2048);
   if (request.positions > request.config.context)
-    throw UsageError("--seq " + std::to_string(o.positions) + " is longer than the context of " + o.preset + ", " +
-                     std::to_string(request.config.context));
+    throw UsageError("--seq " + std::to_string(o.positions) + " is longer than the context of " + o.preset +
+                     ", " + std::to_string(request.config.context));
   request.train = o.train;
   request.whole = o.whole;
   request.config.compute = o.dtype == "f32" ? f32 : bf16;
@@ -95,8 +95,8 @@ ModelRequest request_of(const Options& o) {
 
 std::string method_text(const ModelRequest& r) {
   if (r.whole) return "compiled as one program";
-  return "each distinct part is timed once and multiplied by how often it runs (" + std::to_string(r.config.layers) +
-         " equal layers); overlap from part to part is not counted";
+  return "each distinct part is timed once and multiplied by how often it runs (" +
+         std::to_string(r.config.layers) + " equal layers); overlap from part to part is not counted";
 }
 
 // One op of a part: the profile's row, and what it means for the whole step.
@@ -110,7 +110,8 @@ std::vector<OpRow> ops_by_time(const ModelEstimate& estimate) {
   std::vector<OpRow> rows;
   for (const PartEstimate& part : estimate.parts)
     for (const ordered_json& node : part.profile.at("nodes"))
-      rows.push_back({&part, &node, node.at("critical_time").get<double>() * static_cast<double>(part.repeat)});
+      rows.push_back(
+          {&part, &node, node.at("critical_time").get<double>() * static_cast<double>(part.repeat)});
   std::stable_sort(rows.begin(), rows.end(),
                    [](const OpRow& a, const OpRow& b) { return a.seconds > b.seconds; });
   return rows;
@@ -150,7 +151,8 @@ ordered_json document_of(const ModelEstimate& e, const ModelRequest& request) {
           {"parts", parts}};
 }
 
-ordered_json document_of(const ModelRequest& r, const std::vector<ModelEstimate>& estimates, const Options& o) {
+ordered_json document_of(const ModelRequest& r, const std::vector<ModelEstimate>& estimates,
+                         const Options& o) {
   ordered_json devices = ordered_json::array();
   for (const ModelEstimate& e : estimates) devices.push_back(document_of(e, r));
   return {{"note", simulated_stamp},
@@ -175,8 +177,8 @@ std::string comparison(const ModelRequest& r, const std::vector<ModelEstimate>& 
                    {"bound by"}});
   for (const ModelEstimate& e : estimates)
     table.row({e.device, time_text(e.seconds), plan::count_text(e.tokens_per_second),
-               formatted("%.1f %%", e.mfu_percent), formatted("%.4f", e.usd_per_million_tokens), fit_text(r, e),
-               bottleneck_text(e)});
+               formatted("%.1f %%", e.mfu_percent), formatted("%.4f", e.usd_per_million_tokens),
+               fit_text(r, e), bottleneck_text(e)});
   return table.text();
 }
 
@@ -239,27 +241,31 @@ std::string ops_table(const ModelEstimate& e, size_t most) {
     std::string scope = node.at("scope");
     if (scope.size() > 48) scope = scope.substr(0, 45) + "...";
     table.row({scope, rows[i].part->name, time_text(rows[i].seconds),
-               formatted("%.1f %%", 100 * rows[i].seconds / e.seconds), node.at("bound_by"), of("tensor_time"),
-               of("scalar_time"), of("vector_time"), of("dma_time"),
+               formatted("%.1f %%", 100 * rows[i].seconds / e.seconds), node.at("bound_by"),
+               of("tensor_time"), of("scalar_time"), of("vector_time"), of("dma_time"),
                plan::bytes_text(times * node.at("hbm_bytes").get<double>())});
   }
   return table.text();
 }
 
 // The device without what came after the colon, for tables of a sweep.
-std::string sweep_table(const Sweep& sweep, const std::vector<SweepPoint>& points, const std::string& device) {
+std::string sweep_table(const Sweep& sweep, const std::vector<SweepPoint>& points,
+                        const std::string& device) {
   double longest = 0;
   for (const SweepPoint& p : points) longest = std::max(longest, p.estimate.seconds);
-  TextTable table({{sweep.key, right}, {"step", right}, {"tokens/s", right}, {"MFU", right}, {"step time on " + device}});
+  TextTable table(
+      {{sweep.key, right}, {"step", right}, {"tokens/s", right}, {"MFU", right}, {"step time on " + device}});
   for (const SweepPoint& p : points) {
     const auto bar = static_cast<size_t>(std::lround(40 * p.estimate.seconds / longest));
-    table.row({number_text(p.value), time_text(p.estimate.seconds), plan::count_text(p.estimate.tokens_per_second),
-               formatted("%.1f %%", p.estimate.mfu_percent), std::string(std::max<size_t>(bar, 1), '#')});
+    table.row({number_text(p.value), time_text(p.estimate.seconds),
+               plan::count_text(p.estimate.tokens_per_second), formatted("%.1f %%", p.estimate.mfu_percent),
+               std::string(std::max<size_t>(bar, 1), '#')});
   }
   return table.text();
 }
 
-ordered_json sweep_document(const Sweep& sweep, const std::vector<SweepPoint>& points, const std::string& device) {
+ordered_json sweep_document(const Sweep& sweep, const std::vector<SweepPoint>& points,
+                            const std::string& device) {
   ordered_json list = ordered_json::array();
   for (const SweepPoint& p : points)
     list.push_back({{"value", p.value},
@@ -272,8 +278,8 @@ ordered_json sweep_document(const Sweep& sweep, const std::vector<SweepPoint>& p
 
 std::string introduction(const ModelRequest& r, const Options& o) {
   return r.config.name + ", " + plan::count_text(static_cast<double>(transformer_parameter_count(r.config))) +
-         " parameters, " + (r.train ? "a training step (AdamW, float32 weights)" : "a forward pass") + " of " +
-         std::to_string(r.batch) + " x " + std::to_string(r.positions) + " tokens in " + o.dtype +
+         " parameters, " + (r.train ? "a training step (AdamW, float32 weights)" : "a forward pass") +
+         " of " + std::to_string(r.batch) + " x " + std::to_string(r.positions) + " tokens in " + o.dtype +
          " on one core:\n" + simulated_stamp + ";\n" + method_text(r) + ".\n\n";
 }
 
@@ -302,13 +308,14 @@ void run(const Options& o) {
     print_document(document);
     return;
   }
-  std::string text = introduction(request, o) + comparison(request, estimates) + "\n" + memory_table(estimates);
+  std::string text =
+      introduction(request, o) + comparison(request, estimates) + "\n" + memory_table(estimates);
   for (const ModelEstimate& e : estimates)
-    text += "\n" + e.device + " by part, shares of the part's time in which a unit is active:\n" + parts_table(e) + "\n" +
-            e.device + " by op, the longest on the critical path first; units: issue time of the op's instructions:\n" +
+    text += "\n" + e.device + " by part, shares of the part's time in which a unit is active:\n" +
+            parts_table(e) + "\n" + e.device +
+            " by op, the longest on the critical path first; units: issue time of the op's instructions:\n" +
             ops_table(e, 12);
-  for (size_t d = 0; d < swept.size(); ++d)
-    text += "\n" + sweep_table(*sweep, swept[d], devices[d].spec());
+  for (size_t d = 0; d < swept.size(); ++d) text += "\n" + sweep_table(*sweep, swept[d], devices[d].spec());
   for (const ModelEstimate& e : estimates)
     text += (&e == &estimates.front() ? "\n" : "") + std::string("Estimating for ") + e.device + " took " +
             time_text(e.wall_seconds) + " of wall-clock time.\n";
@@ -318,17 +325,20 @@ void run(const Options& o) {
 }  // namespace
 
 void add_sim_model(CLI::App& sim) {
-  CLI::App* command = sim.add_subcommand(
-      "model",
-      "Estimate a published model on one core: time per step, tokens per second, MFU, memory, what bounds it, and "
-      "dollars per million tokens at the price in the device file");
+  CLI::App* command = sim.add_subcommand("model",
+                                         "Estimate a published model on one core: time per step, tokens per "
+                                         "second, MFU, memory, what bounds it, and "
+                                         "dollars per million tokens at the price in the device file");
   auto o = std::make_shared<Options>();
   std::string names;
   for (const std::string& name : transformer_presets()) names += (names.empty() ? "" : "|") + name;
-  CLI::Option* preset = command->add_option("--preset", o->preset, "Which model: " + names)->type_name("NAME");
+  CLI::Option* preset =
+      command->add_option("--preset", o->preset, "Which model: " + names)->type_name("NAME");
   CLI::Option* file = command->add_option("FILE", o->file, "A model in an ONNX file (not there yet)");
   preset->excludes(file);
-  command->add_option("--device", o->devices, "trn1, trn2, trn3 or systolic:FILE.toml (repeatable: side by side)")
+  command
+      ->add_option("--device", o->devices,
+                   "trn1, trn2, trn3 or systolic:FILE.toml (repeatable: side by side)")
       ->type_name("NAME")
       ->expected(1)
       ->take_all();

@@ -64,8 +64,7 @@ double transformer_forward_flops(const TransformerConfig& c, int64_t batch, int6
   check_transformer(c);
   const auto width = static_cast<double>(c.width), length = static_cast<double>(positions);
   const double attention = 2 * length * width;  // scores and mixture, per position
-  const double head =
-      width * static_cast<double>(c.vocabulary) + (c.head_transform ? width * width : 0.0);
+  const double head = width * static_cast<double>(c.vocabulary) + (c.head_transform ? width * width : 0.0);
   return 2 * static_cast<double>(batch) * length *
          (static_cast<double>(c.layers) * (layer_products(c) + attention) + head);
 }

@@ -27,10 +27,9 @@ void check(const TransformerConfig& config, bool fits, const std::string& what) 
 
 void check_transformer(const TransformerConfig& c) {
   constexpr int64_t largest = int64_t{1} << 31;  // products of two sizes stay far from overflow
-  const std::pair<const char*, int64_t> sizes[] = {{"vocabulary", c.vocabulary}, {"context", c.context},
-                                                   {"width", c.width},           {"layers", c.layers},
-                                                   {"heads", c.heads},           {"kv_heads", c.kv_heads},
-                                                   {"hidden", c.hidden}};
+  const std::pair<const char*, int64_t> sizes[] = {
+      {"vocabulary", c.vocabulary}, {"context", c.context},   {"width", c.width},  {"layers", c.layers},
+      {"heads", c.heads},           {"kv_heads", c.kv_heads}, {"hidden", c.hidden}};
   for (const auto& [name, size] : sizes)
     check(c, size > 0 && size < largest,
           std::string(name) + " must be positive and below 2^31, got " + std::to_string(size));
@@ -49,7 +48,8 @@ TransformerBuilder::TransformerBuilder(Graph graph, const TransformerConfig& con
   check_transformer(config_);
   check(config_, batch >= 1, "batch must be positive, got " + std::to_string(batch));
   check(config_, positions >= 1 && positions <= config_.context,
-        "a sequence has 1 to " + std::to_string(config_.context) + " positions, got " + std::to_string(positions));
+        "a sequence has 1 to " + std::to_string(config_.context) + " positions, got " +
+            std::to_string(positions));
 }
 
 Value TransformerBuilder::boundary(const std::string& name) {
@@ -78,8 +78,7 @@ Value TransformerBuilder::embed(Value tokens, Value segments) {
     const Value rows = parameter("positions", {config_.context, config_.width}, init::normal(0.02));
     x = x + (positions_ < config_.context ? slice(rows, 0, 0, positions_) : rows);
   }
-  if (config_.segments > 0)
-    x = x + looked_up("segment_embedding", config_.segments, segments);
+  if (config_.segments > 0) x = x + looked_up("segment_embedding", config_.segments, segments);
   x = reshape(x, {batch_ * positions_, config_.width});
   return config_.post_norm ? norm(x, "embedding.norm.") : x;
 }
@@ -125,15 +124,14 @@ Value TransformerBuilder::self_attention(Value x, const std::string& name) {
   const bool turned = config_.positions == TransformerConfig::Positions::rope;
   if (turned) make_rope_tables();
   const auto by_head = [&](const char* what, int64_t heads, bool turn) {
-    const Value y = reshape(product(x, name + what, config_.width, heads * size),
-                            {batch_, positions_, heads, size});
+    const Value y =
+        reshape(product(x, name + what, config_.width, heads * size), {batch_, positions_, heads, size});
     return turn ? rope(y, cos_, sin_, {.layout = HeadLayout::bshd}) : y;
   };
   const Value q = by_head("query", config_.heads, turned);
   const Value k = by_head("key", config_.kv_heads, turned);
   const Value v = by_head("value", config_.kv_heads, false);
-  const Value mixed =
-      attention(q, k, v, {.causal = config_.causal, .scale = 0, .layout = HeadLayout::bshd});
+  const Value mixed = attention(q, k, v, {.causal = config_.causal, .scale = 0, .layout = HeadLayout::bshd});
   return product(reshape(mixed, {batch_ * positions_, config_.width}), name + "output", config_.width,
                  config_.width);
 }

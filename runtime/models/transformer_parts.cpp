@@ -12,12 +12,14 @@
 namespace heddle {
 namespace {
 
-// Backward pass and AdamW of every parameter of the graph in one walk: the gradients of `inputs` become outputs.
+// Backward pass and AdamW of every parameter of the graph in one walk: the gradients of `inputs` become
+// outputs.
 class Training {
  public:
   explicit Training(Graph graph) : graph_(std::move(graph)) {}
 
-  void step(Value loss, const std::vector<std::pair<std::string, Value>>& inputs, const Value& untrained = {}) {
+  void step(Value loss, const std::vector<std::pair<std::string, Value>>& inputs,
+            const Value& untrained = {}) {
     std::vector<Value> wrt;
     for (const auto& [name, value] : inputs) wrt.push_back(value);
     std::vector<VariableInfo> trained;
@@ -112,7 +114,8 @@ Graph head_part(const TransformerConfig& config, int64_t batch, int64_t position
   return graph;
 }
 
-std::vector<TransformerPart> parts(const TransformerConfig& config, int64_t batch, int64_t positions, bool train) {
+std::vector<TransformerPart> parts(const TransformerConfig& config, int64_t batch, int64_t positions,
+                                   bool train) {
   return {{"embedding", 1, embedding_part(config, batch, positions, train)},
           {"layer", config.layers, layer_part(config, batch, positions, train)},
           {"head", 1, head_part(config, batch, positions, train)}};

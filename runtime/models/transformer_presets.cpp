@@ -1,6 +1,6 @@
-// The sizes are those of the published models: Radford et al.: Language Models are Unsupervised Multitask Learners,
-// 2019; Devlin et al.: BERT, 2019; Touvron et al.: Llama 2, 2023; Grattafiori et al.: The Llama 3 Herd of Models, 2024;
-// and the configuration files released with their weights.
+// The sizes are those of the published models: Radford et al.: Language Models are Unsupervised Multitask
+// Learners, 2019; Devlin et al.: BERT, 2019; Touvron et al.: Llama 2, 2023; Grattafiori et al.: The Llama 3
+// Herd of Models, 2024; and the configuration files released with their weights.
 #include <array>
 
 #include "heddle/error.h"

@@ -78,7 +78,8 @@ TEST_CASE("shares and breakdowns add up on random kernels", "[systolic]") {
     const double total = report.at("total_time").get<double>();
     for (const char* engine : engines) {
       const std::string e = std::string(engine) + "_engine_";
-      CHECK(report.at(e + "active_time_percent").get<double>() + report.at(e + "waiting_dma_percent").get<double>() +
+      CHECK(report.at(e + "active_time_percent").get<double>() +
+                report.at(e + "waiting_dma_percent").get<double>() +
                 report.at(e + "waiting_engine_percent").get<double>() +
                 report.at(e + "idle_percent").get<double>() ==
             Approx(100).margin(1e-9));
@@ -121,7 +122,8 @@ TEST_CASE("shares and breakdowns add up on random kernels", "[systolic]") {
 
 TEST_CASE("metrics of one product, by hand", "[systolic]") {
   NeuronCore nc(load_description("trn1"));
-  const Hbm a = nc.hbm("a", {128, 128}, f32), b = nc.hbm("b", {128, 512}, f32), c = nc.hbm("c", {128, 512}, f32);
+  const Hbm a = nc.hbm("a", {128, 128}, f32), b = nc.hbm("b", {128, 512}, f32),
+            c = nc.hbm("c", {128, 512}, f32);
   {
     TilePool in = nc.sbuf_pool("in", 1), moving = nc.sbuf_pool("moving", 1), out = nc.sbuf_pool("out", 1),
              psum = nc.psum_pool("psum", 1);
@@ -143,8 +145,7 @@ TEST_CASE("metrics of one product, by hand", "[systolic]") {
   CHECK(r.at("psum_read_sbuf_write_bytes") == 128 * 512 * 4);
   CHECK(r.at("static_dma_transfer_count") == 3);
   CHECK(r.at("software_dynamic_dma_transfer_count") == 0);
-  CHECK(r.at("mfu_estimated_percent").get<double>() ==
-        Approx(100 * flops / (2 * 128 * 128 * 2.8e9 * time)));
+  CHECK(r.at("mfu_estimated_percent").get<double>() == Approx(100 * flops / (2 * 128 * 128 * 2.8e9 * time)));
   const double intensity = flops / ((128 * 128 + 2 * 128 * 512) * 4);
   CHECK(r.at("mm_arithmetic_intensity").get<double>() == Approx(intensity));
   CHECK(r.at("peak_flops_bandwidth_ratio").get<double>() == Approx(2 * 128 * 128 * 2.8e9 / 410e9));

@@ -8,8 +8,8 @@
 
 namespace heddle::systolic {
 
-// share[resource][slice] is the busy part of the slice, 0 to 1: some instruction of the engine is between start and
-// end (DMA triggers: between start and issue); some transfer moves bytes.
+// share[resource][slice] is the busy part of the slice, 0 to 1: some instruction of the engine is between
+// start and end (DMA triggers: between start and issue); some transfer moves bytes.
 using Activity = std::array<std::vector<double>, resource_count>;
 Activity activity(const Stream& stream, const Timing& timing, int slices);
 

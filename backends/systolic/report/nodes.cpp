@@ -34,7 +34,8 @@ std::vector<NodeProfile> node_profiles(const Stream& stream, const Timing& timin
     node.end = std::max(node.end, r.end);
     node.interval[static_cast<size_t>(instruction.engine)] += r.issued - r.start;
     if (is_dma(instruction.opcode)) {
-      node.hbm_bytes += region_bytes(stream, instruction.region) + region_bytes(stream, instruction.region_out);
+      node.hbm_bytes +=
+          region_bytes(stream, instruction.region) + region_bytes(stream, instruction.region_out);
     } else if (instruction.opcode == Opcode::matmul) {
       Work work;
       add_work(work, stream, instruction);

@@ -20,7 +20,8 @@ struct NodeProfile {
   int64_t dma = 0;                               // ps: some transfer of the node moves bytes
   double hbm_bytes = 0;                          // from and to HBM
   double flops = 0;                              // of its matmuls
-  // What its part of the critical path waits for most; of a node that is not on the path, what it is busy with.
+  // What its part of the critical path waits for most; of a node that is not on the path, what it is busy
+  // with.
   Resource bound = Resource::dma;
 };
 

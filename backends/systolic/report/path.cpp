@@ -13,8 +13,8 @@ const char* resource_name(Resource resource) {
 
 Resource resource_of(const Instruction& instruction) {
   if (is_dma(instruction.opcode)) return Resource::dma;
-  constexpr std::array<Resource, engine_count> by_engine = {Resource::tensor, Resource::scalar,
-                                                            Resource::vector, Resource::gpsimd, Resource::sync};
+  constexpr std::array<Resource, engine_count> by_engine = {
+      Resource::tensor, Resource::scalar, Resource::vector, Resource::gpsimd, Resource::sync};
   return by_engine[static_cast<size_t>(instruction.engine)];
 }
 

@@ -1,7 +1,7 @@
 // The critical path: the chain of instructions that bounds a run, in words.
 //
-// Walking the chain forward, each instruction adds the time by which it ends later than everything before it. The
-// additions telescope, so each breakdown adds up to the time of the whole chain.
+// Walking the chain forward, each instruction adds the time by which it ends later than everything before it.
+// The additions telescope, so each breakdown adds up to the time of the whole chain.
 #pragma once
 
 #include <cstdint>

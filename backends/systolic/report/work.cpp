@@ -80,8 +80,8 @@ Work work_of(const Stream& stream) {
 double input_bytes(const Stream& stream) {
   std::vector<bool> read(stream.values.size(), false);
   for (const Instruction& i : stream.instructions) {
-    const bool reads_region = i.opcode == Opcode::dma_load || i.opcode == Opcode::dma_hbm ||
-                              i.opcode == Opcode::dma_gather;
+    const bool reads_region =
+        i.opcode == Opcode::dma_load || i.opcode == Opcode::dma_hbm || i.opcode == Opcode::dma_gather;
     if (reads_region && i.region != none) read[stream.regions[i.region].value] = true;
   }
   double bytes = 0;
