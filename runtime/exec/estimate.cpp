@@ -57,6 +57,30 @@ uint64_t Estimate::boundary_bytes() const {
   return bytes;
 }
 
+uint64_t Estimate::kept_bytes() const {
+  const Graph& graph = impl_->plan->graph;
+  std::vector<bool> backward(graph.value_count(), false), forward_reads(graph.value_count(), false),
+      kept(graph.value_count(), false);
+  for (NodeId id = 0; id < graph.node_count(); ++id) {
+    const Node& node = graph.node(id);
+    bool is_backward = node.name.find("/grad/") != std::string::npos;
+    for (const ValueId v : node.inputs) is_backward = is_backward || (v != no_value && backward[v]);
+    for (const ValueId v : node.outputs) backward[v] = is_backward;
+    for (const ValueId v : node.inputs) {
+      if (v == no_value || backward[v]) continue;
+      const ValueKind kind = graph.info(v).kind;
+      if (!is_backward) forward_reads[v] = true;
+      // An input that the backward pass alone reads is a gradient.
+      const bool made_here = kind == ValueKind::result || (kind == ValueKind::input && forward_reads[v]);
+      if (is_backward && made_here) kept[v] = true;
+    }
+  }
+  uint64_t bytes = 0;
+  for (ValueId v = 0; v < kept.size(); ++v)
+    if (kept[v]) bytes += bytes_of(graph, v);
+  return bytes;
+}
+
 Explanation Estimate::explain() const { return impl_->plan->explain(); }
 
 std::string Estimate::report() const {

@@ -28,6 +28,10 @@ class Estimate {
   // Bytes of the graph's variables, and of its inputs and outputs.
   uint64_t variable_bytes() const;
   uint64_t boundary_bytes() const;
+  // What a training step keeps between its passes: bytes of inputs and results of the forward pass that the
+  // backward pass reads. Nodes named "NODE/grad/..." (autodiff.h), and those that read their results, are the
+  // backward pass.
+  uint64_t kept_bytes() const;
   // What became of the nodes; no copies and no memory, because nothing is placed.
   Explanation explain() const;
   // The device's profile (metrics of the profiler, shares, critical path, table of nodes) as a JSON object,

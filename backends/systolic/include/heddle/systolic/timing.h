@@ -5,6 +5,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -22,6 +23,7 @@ enum class Cause : uint8_t {
   weights,  // loading the stationary operand, not hidden behind the previous multiply
   table,    // loading a table of the scalar engine
 };
+inline constexpr size_t cause_count = static_cast<size_t>(Cause::table) + 1;
 const char* cause_name(Cause cause);
 
 struct Record {
