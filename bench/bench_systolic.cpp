@@ -1,11 +1,11 @@
-// What bounds the kernels of the simulated NeuronCore, and how close they come: simulated time alone, calibrated
-// column. Deterministic; no tensor exists and nothing is computed.
+// What bounds the kernels of the simulated NeuronCore, and how close they come: simulated time alone,
+// calibrated column. Deterministic; no tensor exists and nothing is computed.
 //
 //   bench_systolic [--device trn1] [--json] [NAME...]     NAME: rows whose name contains one of these
 //
-// A row: the kernel, its simulated time, the sum of each engine's issue intervals, of the time DVE and ACT hold
-// PSUM's port, of DMA engine time over the engines; the largest of them (the binding resource) and the percentage of
-// the simulated time that it explains. Targets of the project, all on trn1:
+// A row: the kernel, its simulated time, the sum of each engine's issue intervals, of the time DVE and ACT
+// hold PSUM's port, of DMA engine time over the engines; the largest of them (the binding resource) and the
+// percentage of the simulated time that it explains. Targets of the project, all on trn1:
 //   matmul 4096x8192x8192 bf16      pe >= 97 %
 //   attention S4096 d128 bf16       <= 400 us, psum port >= 90 %; causal <= 0.6 of it
 //   adamw                           the larger of dma and dve >= 85 %
@@ -74,8 +74,8 @@ int run(int argc, char** argv) {
                              {"note", "simulated; calibrated on public figures, never run on Trainium"}};
   if (!json) {
     std::printf("%s: simulated; calibrated on public figures, never run on Trainium\n", device.c_str());
-    std::printf("%-42s %10s %9s %9s %9s %9s %9s %9s  %-9s %6s\n", "kernel, us", "time", "pe", "act", "dve", "gpsimd",
-                "port", "dma", "bound", "%");
+    std::printf("%-42s %10s %9s %9s %9s %9s %9s %9s  %-9s %6s\n", "kernel, us", "time", "pe", "act", "dve",
+                "gpsimd", "port", "dma", "bound", "%");
   }
   for (const Row& row : rows()) {
     if (!wanted.empty() && std::none_of(wanted.begin(), wanted.end(), [&](const std::string& w) {
@@ -99,8 +99,9 @@ int run(int argc, char** argv) {
                                   {"bound_us", bound.microseconds},
                                   {"percent_of_bound", b.percent_of(bound.microseconds)}});
     else
-      std::printf("%-42s %10.2f %9.2f %9.2f %9.2f %9.2f %9.2f %9.2f  %-9s %6.1f\n", row.name.c_str(), b.time, b.pe,
-                  b.act, b.dve, b.gpsimd, b.psum_port, b.dma, bound.name, b.percent_of(bound.microseconds));
+      std::printf("%-42s %10.2f %9.2f %9.2f %9.2f %9.2f %9.2f %9.2f  %-9s %6.1f\n", row.name.c_str(), b.time,
+                  b.pe, b.act, b.dve, b.gpsimd, b.psum_port, b.dma, bound.name,
+                  b.percent_of(bound.microseconds));
     std::fflush(stdout);
   }
   if (json) std::printf("%s\n", document.dump(2).c_str());

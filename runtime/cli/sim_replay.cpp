@@ -43,7 +43,8 @@ double error_percent(double predicted, double measured) { return 100 * (predicte
 std::string pair(double predicted, double measured, double scale, const char* format) {
   std::string text = fixed(predicted * scale, format);
   if (measured <= 0) return text;
-  return text + " / " + fixed(measured * scale, format) + " " + fixed(error_percent(predicted, measured), "%+.1f%%");
+  return text + " / " + fixed(measured * scale, format) + " " +
+         fixed(error_percent(predicted, measured), "%+.1f%%");
 }
 
 ordered_json document(const Row& row) {
@@ -59,8 +60,10 @@ ordered_json document(const Row& row) {
   j["hbm_read_bytes"] = r.hbm_read_bytes, j["hbm_write_bytes"] = r.hbm_write_bytes;
   j["spill_save_bytes"] = r.spill_save_bytes, j["spill_reload_bytes"] = r.spill_reload_bytes;
   j["measured_hbm_read_bytes"] = p.hbm_read_bytes, j["measured_hbm_write_bytes"] = p.hbm_write_bytes;
-  const std::array<std::pair<const char*, double>, 4> engines = {
-      {{"tensor", p.pe_active}, {"scalar", p.act_active}, {"vector", p.dve_active}, {"gpsimd", p.gpsimd_active}}};
+  const std::array<std::pair<const char*, double>, 4> engines = {{{"tensor", p.pe_active},
+                                                                  {"scalar", p.act_active},
+                                                                  {"vector", p.dve_active},
+                                                                  {"gpsimd", p.gpsimd_active}}};
   for (size_t e = 0; e < engines.size(); ++e) {
     j["busy_ms"][engines[e].first] = r.busy_seconds[e] * 1e3;
     if (engines[e].second > 0)
@@ -93,7 +96,8 @@ std::string table(const std::vector<Row>& rows) {
            pair(r.seconds, p.seconds, 1e3, "%.3f"), fixed(r.lower_bound_seconds * 1e3, "%.3f"),
            pair(static_cast<double>(r.hbm_read_bytes + r.hbm_write_bytes),
                 static_cast<double>(p.hbm_read_bytes + p.hbm_write_bytes), 1e-6, "%.1f"),
-           pair(r.busy_seconds[0], p.pe_active * s, 1e3, "%.3f"), pair(r.busy_seconds[1], p.act_active * s, 1e3, "%.3f"),
+           pair(r.busy_seconds[0], p.pe_active * s, 1e3, "%.3f"),
+           pair(r.busy_seconds[1], p.act_active * s, 1e3, "%.3f"),
            pair(r.busy_seconds[2], p.dve_active * s, 1e3, "%.3f"),
            pair(r.dma_active_seconds, p.dma_active * s, 1e3, "%.3f"), std::to_string(r.instructions)});
   }
@@ -146,7 +150,8 @@ void add_sim_replay(CLI::App& sim) {
       ->capture_default_str();
   command->add_option("--device", options->device, "trn1, trn2, trn3 or FILE.toml; default: the kernel's own")
       ->type_name("NAME");
-  command->add_option("--window", options->window, "Of the list scheduler, in instructions")->capture_default_str();
+  command->add_option("--window", options->window, "Of the list scheduler, in instructions")
+      ->capture_default_str();
   command->add_flag("--all", options->all, "Every built-in kernel");
   command->add_flag("--decisions", options->decisions, "Print what was hoisted, reloaded and spilled");
   command->add_flag("--json", options->json, "Print one JSON document");

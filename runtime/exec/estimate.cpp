@@ -41,9 +41,7 @@ Estimate::Estimate(Estimate&&) noexcept = default;
 Estimate& Estimate::operator=(Estimate&&) noexcept = default;
 Estimate::~Estimate() = default;
 
-uint64_t Estimate::simulated_ps() const {
-  return impl_->part() == nullptr ? 0 : impl_->part()->simulated_ps;
-}
+uint64_t Estimate::simulated_ps() const { return impl_->part() == nullptr ? 0 : impl_->part()->simulated_ps; }
 
 uint64_t Estimate::variable_bytes() const {
   uint64_t bytes = 0;
@@ -76,8 +74,9 @@ std::string Estimate::trace() const {
 Estimate estimate(const Graph& graph, const Device& device, const DimBinding& binding) {
   if (!device) throw Error(ErrorCode::invalid_argument, "an estimate needs an open device");
   if (Estimate::Impl::simulated_of(*device.impl()) == nullptr)
-    throw Error(ErrorCode::invalid_argument,
-                "device '" + device.spec() + "' runs on the wall clock and has no model of time to estimate by");
+    throw Error(
+        ErrorCode::invalid_argument,
+        "device '" + device.spec() + "' runs on the wall clock and has no model of time to estimate by");
   Nowhere variables;
   auto impl = std::make_unique<Estimate::Impl>();
   impl->plan = plan::compile_plan(graph.bind(binding), {device.impl()}, variables, {});

@@ -58,6 +58,10 @@ void bind_transpose(Binder& binder, const Instruction& i);   // pe.cpp, dve
 void bind_activation(Binder& binder, const Instruction& i);  // act.cpp
 void bind_vector(Binder& binder, const Instruction& i);      // dve.cpp
 void bind_gpsimd(Binder& binder, const Instruction& i);      // gpsimd.cpp
-void bind_dma(Binder& binder, const Instruction& i);         // dma.cpp
+void bind_select(Binder& binder, const Instruction& i);      // select.cpp: by position, by chance
+void bind_rearrange(Binder& binder, const Instruction& i);   // rearrange.cpp: by indices
+void bind_onezero(Binder& binder, const Instruction& i,
+                  Role role);                         // select.cpp: faults unless all are 0 or 1
+void bind_dma(Binder& binder, const Instruction& i);  // dma.cpp
 
 }  // namespace heddle::systolic

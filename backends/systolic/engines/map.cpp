@@ -12,7 +12,7 @@ constexpr size_t register_bytes = row_max * sizeof(float) + 5 * 64;
 // One chunk of a row: brings operands into registers, runs the stages, stores the result. Returns the
 // registers of the result, for a reduction.
 const void* run_chunk(const Map& map, const std::array<std::byte*, nest_operands_max>& row, size_t done,
-                      size_t n, std::byte* scratch, Fault& fault) {
+                      size_t n, std::byte* scratch, uint64_t rounded, Fault& fault) {
   std::array<void*, register_count> registers;
   for (int o = 0; o < map.nest.operands; ++o) {
     const auto i = static_cast<size_t>(o);
@@ -32,6 +32,7 @@ const void* run_chunk(const Map& map, const std::array<std::byte*, nest_operands
         stage.kernel(registers[stage.out], registers[stage.a], registers[stage.b], registers[stage.c], n);
     fault = std::max(fault, f);
   }
+  if (map.rounding) round_stochastically(*map.rounding, static_cast<float*>(registers[0]), n, rounded);
   if (map.store != nullptr)
     map.store(row[0] + static_cast<int64_t>(done) * map.nest.stride[0][0], map.nest.stride[0][0],
               registers[0], n);
@@ -50,13 +51,14 @@ RowKernel root_kernel(float exponent) {
 
 template <class PerChunk>
 Fault run_rows(const Map& map, const Context& context, const std::array<std::byte*, nest_operands_max>& begin,
-               const Nest& nest, const PerChunk& per_chunk) {
+               const Nest& nest, uint64_t rounded, const PerChunk& per_chunk) {
   Fault fault = Fault::ok;
   const auto length = static_cast<size_t>(nest.row());
   for_each_row(nest, begin, [&](const std::array<std::byte*, nest_operands_max>& row) {
     for (size_t done = 0; done < length; done += row_max) {
       const size_t n = std::min(row_max, length - done);
-      per_chunk(run_chunk(map, row, done, n, context.scratch, fault), n);
+      per_chunk(run_chunk(map, row, done, n, context.scratch, rounded, fault), n);
+      rounded += n;
     }
   });
   return fault;
@@ -69,7 +71,7 @@ Fault run_map(const void* arguments, const Context& context) {
   std::array<std::byte*, nest_operands_max> begin{};
   for (int o = 0; o < map.nest.operands; ++o)
     begin[static_cast<size_t>(o)] = map.place[static_cast<size_t>(o)].in(context);
-  if (!map.reduces) return run_rows(map, context, begin, map.nest, [](const void*, size_t) {});
+  if (!map.reduces) return run_rows(map, context, begin, map.nest, 0, [](const void*, size_t) {});
 
   // One partition at a time: the nest without its outermost dimension.
   Nest inner = map.nest;
@@ -78,15 +80,16 @@ Fault run_map(const void* arguments, const Context& context) {
   Fault fault = Fault::ok;
   std::byte* reduced = map.reduced.in(context);
   for (int64_t p = 0; p < map.nest.size[outer]; ++p) {
+    const auto rounded = static_cast<uint64_t>(p * inner.row() * inner.rows());
     float total;
     if (inner.rank == 1 && inner.row() <= static_cast<int64_t>(row_max)) {
       const auto n = static_cast<size_t>(inner.row());
       total = map.reduction.whole(
-          static_cast<const float*>(run_chunk(map, begin, 0, n, context.scratch, fault)), n);
+          static_cast<const float*>(run_chunk(map, begin, 0, n, context.scratch, rounded, fault)), n);
     } else {
       alignas(64) float partial[partial_count];
       std::fill_n(partial, partial_count, map.reduction.identity);
-      const Fault f = run_rows(map, context, begin, inner, [&](const void* result, size_t n) {
+      const Fault f = run_rows(map, context, begin, inner, rounded, [&](const void* result, size_t n) {
         map.reduction.row(partial, static_cast<const float*>(result), n);
       });
       fault = std::max(fault, f);

@@ -8,6 +8,7 @@
 #include "systolic/engines/chain.h"
 #include "systolic/engines/nest.h"
 #include "systolic/engines/row.h"
+#include "systolic/engines/stochastic.h"
 
 namespace heddle::systolic {
 
@@ -34,6 +35,7 @@ struct Map {
   std::array<bool, nest_operands_max> scalar{};     // one element for the whole row
   std::array<float, immediates_max> immediate{};    // bits of a register
   RowStorer store = nullptr;                        // null: computed where it lies
+  std::optional<StochasticRounding> rounding;       // before the result is stored
   bool reads_out = false;
   std::array<Stage, stages_max> stage{};
   int stages = 0;

@@ -4,12 +4,14 @@
 #include <numeric>
 
 #include "heddle/error.h"
+#include "heddle/systolic/tile.h"
 #include "systolic/engines/binder.h"
 #include "systolic/isa/builder_impl.h"
 
 namespace heddle::systolic {
 
-Plan::Plan(const Stream& stream, std::span<const uint32_t> order) : stream_(stream) {
+Plan::Plan(const Stream& stream, std::span<const uint32_t> order, std::optional<uint64_t> stochastic)
+    : stream_(stream), stochastic_(stochastic) {
   Binder(*this, order).bind_all();
 }
 
@@ -20,6 +22,8 @@ void Plan::run(std::byte* const* base, std::byte* scratch) const {
     if (fault == Fault::ok) continue;
     const Instruction& i = stream_.instructions[step.instruction];
     std::string rule = "an index lies outside the table; check the indices, or use Bounds::skip";
+    if (fault == Fault::not_onezero)
+      rule = "an operand promised to hold only 0 and 1 (onezero) holds something else";
     if (fault == Fault::function_range) {
       const auto range = function_range(i.function);
       char text[96];
@@ -79,6 +83,9 @@ void Binder::add_map(const Instruction& i, const MapBuilder& builder) {
   auto map = made.finish();
   if (!map) reject(i, "the free dimensions of its operands do not nest; reshape them alike");
   if (const auto chain = made.chain(*map)) return add(run_chain, *chain);
+  const DType out = stream().view_of(i, Role::out)->dtype;
+  if (plan_.stochastic_ && !i.integer && can_round_stochastically(out))
+    map->rounding = {out, stochastic_key(*plan_.stochastic_, current_)};
   add(run_map, *map);
 }
 
@@ -111,23 +118,26 @@ void Binder::bind_matmul(uint32_t index) {
   };
   ProductTile tile;
   matrix(psum, tile.psum);
-  matrix(stationary, tile.stationary);
-  matrix(moving, tile.moving);
   tile.k = stationary.partitions, tile.m = psum.partitions, tile.n = static_cast<int>(psum.free_elements());
-  tile.overwrite = i.start;
   tile.load_psum = tile.psum.load;
   if (tile.psum.load != nullptr)
     tile.store_psum = row_storer(psum.dtype, tile.psum.step == static_cast<int64_t>(size_of(psum.dtype)),
                                  Arithmetic::float32);
-  if (products_) {
-    tile.same_psum = !i.start && same(psum, last_psum_);
-    tile.same_moving = same(moving, last_moving_);
-  } else {
-    products_ = std::make_unique<Products>();
-    products_first_ = index;
+  if (i.onezero_stationary) bind_onezero(*this, i, Role::stationary);
+  if (i.onezero_moving) bind_onezero(*this, i, Role::moving);
+  const bool follows = products_ != nullptr;
+  if (!follows) products_ = std::make_unique<Products>(), products_first_ = index;
+  // Narrow PSUM is rounded after every instruction.
+  tile.same_psum = follows && !i.start && psum.dtype == DType::float32 && same(psum, last_psum_);
+  for (int row = 0; row < (i.double_row ? 2 : 1); ++row) {
+    matrix(i.double_row ? Tile(stationary, Memory::sbuf).at(0, row).view() : stationary, tile.stationary);
+    matrix(i.double_row ? Tile(moving, Memory::sbuf).at(0, row).view() : moving, tile.moving);
+    tile.same_moving = follows && !i.double_row && same(moving, last_moving_);
+    tile.overwrite = i.start && row == 0;
+    tile.same_psum = tile.same_psum || row > 0;
+    products_->tile.push_back(tile);
   }
-  last_psum_ = psum, last_moving_ = moving;
-  products_->tile.push_back(tile);
+  last_psum_ = psum, last_moving_ = i.double_row ? View() : moving;
 }
 
 void Binder::bind(uint32_t index) {
@@ -148,6 +158,15 @@ void Binder::bind(uint32_t index) {
     case Opcode::random_bits:
     case Opcode::gpsimd_program:
       return bind_gpsimd(*this, i);
+    case Opcode::range_select:
+    case Opcode::dropout:
+      return bind_select(*this, i);
+    case Opcode::stream_shuffle:
+    case Opcode::tensor_copy_dynamic_src:
+    case Opcode::tensor_copy_dynamic_dst:
+    case Opcode::local_gather:
+    case Opcode::local_scatter:
+      return bind_rearrange(*this, i);
     default:
       return is_dma(i.opcode) ? bind_dma(*this, i) : bind_vector(*this, i);
   }

@@ -4,11 +4,11 @@
 //   scores   PE: scores into PSUM; DVE: scaled copy to SBUF and its row maximum, one instruction
 //   weights  ACT: exp(score - maximum) from SBUF, with its row sum
 //   values   PE: weights turned, through PSUM, copied by ACT and DVE; PE: product with the values
-// A score is so read from PSUM once, and once more when its weight has been turned. Within a section the maximum
-// is exact; sections are joined by the usual rescaling. Division by the row sum comes last.
+// A score is so read from PSUM once, and once more when its weight has been turned. Within a section the
+// maximum is exact; sections are joined by the usual rescaling. Division by the row sum comes last.
 //
-// Causal heads skip hidden blocks of 128 keys; the blocks on the edge get a large negative number from the tensor
-// engine, a product of the identity and a mask, added to the scores in PSUM.
+// Causal heads skip hidden blocks of 128 keys; the blocks on the edge get a large negative number from the
+// tensor engine, a product of the identity and a mask, added to the scores in PSUM.
 #include "systolic/kernels/attention_pipeline.h"
 
 #include <algorithm>
@@ -19,7 +19,7 @@ namespace heddle::systolic {
 namespace {
 
 constexpr int64_t query_tile = 128, block_keys = 128, chunk_keys = 1024, product_columns = 512;
-constexpr int score_banks = 2;  // of a chunk
+constexpr int score_banks = 2;      // of a chunk
 constexpr int fewest_sections = 3;  // in SBUF: one for each item in flight
 
 class Pipeline {
@@ -125,13 +125,16 @@ class Pipeline {
 
   void reserve_sections() {
     const int64_t longest = std::min(section_keys_, a_.keys), n = (longest + chunk_keys - 1) / chunk_keys;
-    const int64_t bytes = n * (std::min(chunk_keys, longest) + blocks(std::min(chunk_keys, longest)) * a_.value_depth) * width_;
+    const int64_t bytes =
+        n * (std::min(chunk_keys, longest) + blocks(std::min(chunk_keys, longest)) * a_.value_depth) * width_;
     const int64_t of_head = (a_.keys + section_keys_ - 1) / section_keys_;
     // What the pools above will take, and the masks.
-    const int64_t chunk_bytes = std::min(chunk_keys, longest) * (static_cast<int64_t>(sizeof(float)) + width_);
+    const int64_t chunk_bytes =
+        std::min(chunk_keys, longest) * (static_cast<int64_t>(sizeof(float)) + width_);
     const int64_t others = chunks_in_flight() * chunk_bytes + 3 * chunk_keys * width_ + 24 * 1024 +
                            (a_.mask != nullptr ? 5 * chunk_keys * static_cast<int64_t>(sizeof(float)) : 0);
-    const int64_t count = std::clamp<int64_t>((nc_.sbuf_free() - others) / bytes, fewest_sections, std::max<int64_t>(fewest_sections, 2 * of_head));
+    const int64_t count = std::clamp<int64_t>((nc_.sbuf_free() - others) / bytes, fewest_sections,
+                                              std::max<int64_t>(fewest_sections, 2 * of_head));
     for (int64_t i = 0; i < count; ++i) {
       key_pools_.push_back(nc_.sbuf_pool("keys.turned", static_cast<int>(n)));
       value_pools_.push_back(nc_.sbuf_pool("values", static_cast<int>(n)));
@@ -158,7 +161,8 @@ class Pipeline {
       const Piece at{keys.begin + chunk.begin, chunk.count};
       const Tile rows = rows_.tile(rows_of(at), {static_cast<int>(blocks(at.count) * a_.depth)}, dtype_);
       load_blocks(rows, a_.k, kv, at);
-      s.keys.push_back(key_pools_[oldest].tile(static_cast<int>(a_.depth), {static_cast<int>(at.count)}, dtype_));
+      s.keys.push_back(
+          key_pools_[oldest].tile(static_cast<int>(a_.depth), {static_cast<int>(at.count)}, dtype_));
       turn_blocks(s.keys.back(), rows, at.count);
       s.values.push_back(value_pools_[oldest].tile(
           rows_of(at), {static_cast<int>(blocks(at.count) * a_.value_depth)}, dtype_));
@@ -168,11 +172,11 @@ class Pipeline {
   }
   static int rows_of(const Piece& keys) { return static_cast<int>(std::min(block_keys, keys.count)); }
 
-  // Keys as blocks of 128 beside each other. Where no mask depends on their order, a partition takes neighbouring
-  // keys, which are one run of HBM.
+  // Keys as blocks of 128 beside each other. Where no mask depends on their order, a partition takes
+  // neighbouring keys, which are one run of HBM.
   void load_blocks(const Tile& tile, const HeadRows& x, int64_t kv, const Piece& keys) {
-    const int64_t start = x.at(kv / a_.kv_heads, kv % a_.kv_heads, keys.begin), whole = keys.count / block_keys,
-                  rest = keys.count % block_keys;
+    const int64_t start = x.at(kv / a_.kv_heads, kv % a_.kv_heads, keys.begin),
+                  whole = keys.count / block_keys, rest = keys.count % block_keys;
     const bool any_order = !a_.causal && a_.mask == nullptr && rest == 0;
     const int depth = static_cast<int>(x.depth);
     if (whole > 0)
@@ -263,7 +267,8 @@ class Pipeline {
   }
 
   // [128, 128]: 0 where query p sees key j of a block that begins `begin` keys after the first query's last
-  // visible one, else so large a negative number that exp gives 0. Of the sign that the scale will keep negative.
+  // visible one, else so large a negative number that exp gives 0. Of the sign that the scale will keep
+  // negative.
   Tile edge(int64_t begin) {
     const auto it = edges_.find(begin);
     if (it != edges_.end()) return it->second;
@@ -277,7 +282,8 @@ class Pipeline {
     if (identity_) return *identity_;
     const Tile tile = constants_.tile(query_tile, {query_tile}, dtype_);
     nc_.memset(tile, 1.0f);
-    nc_.affine_select(tile, tile, AffinePattern{.base = 0, .partition_step = 1, .step = {-1}}, AluOp::equal, 0.0f);
+    nc_.affine_select(tile, tile, AffinePattern{.base = 0, .partition_step = 1, .step = {-1}}, AluOp::equal,
+                      0.0f);
     identity_ = tile;
     return tile;
   }
@@ -312,7 +318,8 @@ class Pipeline {
     const int64_t keys = w.chunks[c].count, before = w.chunks[c].begin / block_keys;
     for (const Piece& bank : pieces(blocks(keys), blocks_of_bank_)) {
       const int64_t first = bank.begin * block_keys, count = std::min(bank.count * block_keys, keys - first);
-      const int rows = static_cast<int>(std::min(block_keys, count)), columns = static_cast<int>(bank.count) * p;
+      const int rows = static_cast<int>(std::min(block_keys, count)),
+                columns = static_cast<int>(bank.count) * p;
       const Tile turned = turned_psum_.tile(rows, {columns}, dtype_);
       for (int64_t b = 0; b < bank.count; ++b) {
         const int n = static_cast<int>(std::min(block_keys, count - b * block_keys));

@@ -33,7 +33,8 @@ class Emitter {
           count(step);
           emit(step, s);
         } catch (const Error& e) {
-          throw Error(e.code(), std::string(e.what()) + " [replay of " + nest_.name + ": " + s.label + " at " + s.place + "]");
+          throw Error(e.code(), std::string(e.what()) + " [replay of " + nest_.name + ": " + s.label +
+                                    " at " + s.place + "]");
         }
       }
       release();
@@ -111,7 +112,8 @@ class Emitter {
     std::optional<TilePool>& pool = pool_[plan_.pool_of[l]];
     if (!pool) {
       const int buffers = static_cast<int>(std::max(1u, info.buffers));
-      pool.emplace(t.memory == Memory::sbuf ? core_.sbuf_pool(t.name, buffers) : core_.psum_pool(t.name, buffers));
+      pool.emplace(t.memory == Memory::sbuf ? core_.sbuf_pool(t.name, buffers)
+                                            : core_.psum_pool(t.name, buffers));
     }
     return *pool;
   }
@@ -124,7 +126,8 @@ class Emitter {
         core_.dma_store(scratch(plan_.life[l].instance), *tile_[l]);
         spilled_.saved += bytes(l);
       }
-      if (!plan_.rotating && buffer_end_[plan_.life[l].buffer] <= step_) own_pool_[plan_.life[l].buffer].reset();
+      if (!plan_.rotating && buffer_end_[plan_.life[l].buffer] <= step_)
+        own_pool_[plan_.life[l].buffer].reset();
     }
     if (!plan_.rotating) return;
     for (size_t p = 0; p < pool_.size(); ++p)
@@ -151,7 +154,8 @@ class Emitter {
     if (o.box.empty() && s.mask_columns && limited(t.size(-1), true, s) < t.size(-1))
       t = t.cols(0, static_cast<int>(limited(t.size(-1), true, s)));
     int64_t first = 0, rows = t.partitions();
-    if (!o.box.empty() && o.box[0].kind == Range::Kind::part) first = o.box[0].begin.at(counter_), rows = o.box[0].count;
+    if (!o.box.empty() && o.box[0].kind == Range::Kind::part)
+      first = o.box[0].begin.at(counter_), rows = o.box[0].count;
     rows = limited(rows, s.mask_rows, s);
     if (first != 0 || rows != t.partitions()) t = t.rows(static_cast<int>(first), static_cast<int>(rows));
     return t;
@@ -174,7 +178,9 @@ class Emitter {
     return h;
   }
 
-  void emit_load(const Statement& s, const Tile& whole) { core_.dma_load(box(whole, s.out[0], s), region(s.region, s)); }
+  void emit_load(const Statement& s, const Tile& whole) {
+    core_.dma_load(box(whole, s.out[0], s), region(s.region, s));
+  }
 
   Tile tile(const Statement& s, size_t o) const {
     const Operand& operand = o < s.out.size() ? s.out[o] : s.in[o - s.out.size()];
@@ -250,7 +256,7 @@ class Emitter {
   const Trace& trace_;
   const Plan& plan_;
   std::vector<Hbm> hbm_;
-  std::vector<std::optional<Tile>> tile_;        // by life
+  std::vector<std::optional<Tile>> tile_;  // by life
   std::unordered_map<uint32_t, Tile> tile_of_buffer_;
   std::vector<std::optional<TilePool>> own_pool_;  // by life, when not rotating
   std::vector<std::optional<TilePool>> pool_;

@@ -1,12 +1,12 @@
 // Which engine takes which step: one rule for every kernel.
 //
 //   PE      matmul, transpose
-//   ACT     functions; what leaves PSUM through one operand (copies, scaling); SBUF tiles times or plus a constant
-//   DVE     everything with two tensors, reductions, scans, reciprocal, memset, values per partition
+//   ACT     functions; what leaves PSUM through one operand (copies, scaling); SBUF tiles times or plus a
+//   constant DVE     everything with two tensors, reductions, scans, reciprocal, memset, values per partition
 //   GpSimd  iota and masks
-// From the published activities: matmul, transpose_matmul and bmm leave DVE idle, so evictions are ACT's; adamw keeps ACT
-// busy 62 % with one function and seven constants per block; add_rmsnorm_matmul's DVE time is two two-tensor steps and
-// one scaling by a row's value.
+// From the published activities: matmul, transpose_matmul and bmm leave DVE idle, so evictions are ACT's;
+// adamw keeps ACT busy 62 % with one function and seven constants per block; add_rmsnorm_matmul's DVE time is
+// two two-tensor steps and one scaling by a row's value.
 #pragma once
 
 #include "systolic/replay/nest.h"

@@ -40,7 +40,8 @@ std::string Reader::name() {
 
 int64_t Reader::number() {
   skip();
-  if (at_ == text_.size() || !is_digit(text_[at_])) fail_("a number is missing in '" + std::string(text_) + "'");
+  if (at_ == text_.size() || !is_digit(text_[at_]))
+    fail_("a number is missing in '" + std::string(text_) + "'");
   int64_t value = 0;
   while (at_ < text_.size() && is_digit(text_[at_])) {
     value = value * 10 + (text_[at_++] - '0');
@@ -116,7 +117,8 @@ std::vector<Range> Reader::box(char open, char close) {
 void Reader::end() {
   skip();
   if (at_ != text_.size())
-    fail_("'" + std::string(text_.substr(at_)) + "' at the end of '" + std::string(text_) + "' is not understood");
+    fail_("'" + std::string(text_.substr(at_)) + "' at the end of '" + std::string(text_) +
+          "' is not understood");
 }
 
 }  // namespace heddle::systolic::replay

@@ -1,7 +1,8 @@
 // The small language inside the strings of a replay file: affine expressions and operands.
 //
 //   expression  "1024*i + 128*j - 3"
-//   operand     tile "x[i, j](:, 512*h +: 512)", of HBM "w[i, :, 128*k +: 128]"; `a +: n` is n elements from a
+//   operand     tile "x[i, j](:, 512*h +: 512)", of HBM "w[i, :, 128*k +: 128]"; `a +: n` is n elements from
+//   a
 #pragma once
 
 #include <functional>

@@ -1,8 +1,8 @@
 // A kernel as a loop nest: what a replay file says, as values. docs/systolic.md has the format.
 //
-// Loops have constant bounds; every index is an affine expression of their counters. A tile's name stands for a
-// family of tiles, one per value of its index list: x[i, j] of another i is another tile. Whether two of them share
-// memory, and when they are loaded, is not said here: that is the policy of plan.h.
+// Loops have constant bounds; every index is an affine expression of their counters. A tile's name stands for
+// a family of tiles, one per value of its index list: x[i, j] of another i is another tile. Whether two of
+// them share memory, and when they are loaded, is not said here: that is the policy of plan.h.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +32,8 @@ struct Affine {
   }
 };
 
-// One dimension of a box: everything, `count` from `begin`, or the single index `begin`, which drops the dimension.
+// One dimension of a box: everything, `count` from `begin`, or the single index `begin`, which drops the
+// dimension.
 struct Range {
   enum class Kind : uint8_t { all, part, index } kind = Kind::all;
   Affine begin;
@@ -58,10 +59,10 @@ enum class Verb : uint8_t {
   multiply,  // out (+)= in0^T in1 on the tensor engine; `over`: the loops that accumulate
   transpose,
   copy,
-  activation,         // out = f(in*scale + bias)
-  activation_reduce,  // out2: the sum of out along each row
-  tensor_scalar,      // out = op1(op0(in, first), second)
-  tensor_tensor,      // out = in0 op0 in1
+  activation,            // out = f(in*scale + bias)
+  activation_reduce,     // out2: the sum of out along each row
+  tensor_scalar,         // out = op1(op0(in, first), second)
+  tensor_tensor,         // out = in0 op0 in1
   scalar_tensor_tensor,  // out = op0(in0, first) op1 in1
   reduce,                // out[P, 1] = reduction of in by op0
   loop_reduce,           // out = in in the first iteration of the loops `over`, out op0 in in the others
@@ -81,9 +82,9 @@ struct Statement {
   Operand region;
   Function function = Function::copy;
   AluOp op0 = AluOp::bypass, op1 = AluOp::bypass;
-  Factor first, second;     // scale and bias of an activation
-  std::vector<int> over;    // loops
-  bool mask_rows = false;   // of at most `limit` partitions ...
+  Factor first, second;       // scale and bias of an activation
+  std::vector<int> over;      // loops
+  bool mask_rows = false;     // of at most `limit` partitions ...
   bool mask_columns = false;  // ... or innermost elements; none left: nothing happens
   Affine limit;
   std::vector<int> around;  // loops around the statement, outermost first
@@ -127,12 +128,13 @@ struct Fact {
   enum class Kind : uint8_t {
     hoist,   // tiles of the family that hold the same value are made once, over the loops named
     reload,  // a loaded tile is loaded again in every iteration of the loop
-    spill,   // the tile goes to HBM when the iteration of the loop ends, and comes back in the next that needs it
+    spill,  // the tile goes to HBM when the iteration of the loop ends, and comes back in the next that needs
+            // it
   } kind{};
   int family = -1;
   std::vector<int> loops;
   bool conditional = false;
-  Affine condition;         // the fact holds where this is not negative
+  Affine condition;          // the fact holds where this is not negative
   bool stays_after = false;  // spill: it is kept when the loop is over
   std::string because;
 };
@@ -148,7 +150,8 @@ struct Nest {
   Published published;
 };
 
-// Throws Error (corrupt): not JSON; (invalid_argument): the JSON pointer, what is wrong there and what is expected.
+// Throws Error (corrupt): not JSON; (invalid_argument): the JSON pointer, what is wrong there and what is
+// expected.
 Nest parse_nest(std::string_view json, const std::string& source);
 
 }  // namespace heddle::systolic::replay

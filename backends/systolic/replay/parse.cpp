@@ -79,7 +79,8 @@ class Parser {
     declare_tiles();
     nest_.body = body(member(document_, "", "body"), "/body");
     for (size_t t = 0; t < each_.size(); ++t)
-      if (!each_[t].empty()) nest_.tiles[t].each = loop_named(each_[t], "/tiles/" + nest_.tiles[t].name, nullptr);
+      if (!each_[t].empty())
+        nest_.tiles[t].each = loop_named(each_[t], "/tiles/" + nest_.tiles[t].name, nullptr);
     check_scopes();
     if (document_.contains("facts")) facts(document_["facts"]);
     if (document_.contains("published")) published(document_["published"]);
@@ -158,7 +159,8 @@ class Parser {
 
   void declare_tiles() {
     const json& all = member(document_, "", "tiles");
-    if (!all.is_object()) fail("/tiles", "must be an object of name: \"sbuf dtype [partitions, free sizes]\"");
+    if (!all.is_object())
+      fail("/tiles", "must be an object of name: \"sbuf dtype [partitions, free sizes]\"");
     for (const auto& [name, value] : all.items()) {
       const std::string place = "/tiles/" + name;
       const std::string declared = text(all, "/tiles", name.c_str());
@@ -173,7 +175,8 @@ class Parser {
         fail(place, "a tile has a partition count and one to four free sizes");
       if (shape[0] > 128) fail(place, "has more than 128 partitions");
       t.partitions = static_cast<int>(shape[0]);
-      for (size_t i = 1; i < shape.size(); ++i) t.free.push_back(static_cast<int>(std::min<int64_t>(shape[i], 1 << 24)));
+      for (size_t i = 1; i < shape.size(); ++i)
+        t.free.push_back(static_cast<int>(std::min<int64_t>(shape[i], 1 << 24)));
       const size_t each = declared.rfind("] each ");
       each_.push_back(each == std::string::npos ? "" : declared.substr(each + 7));
       nest_.tiles.push_back(std::move(t));
@@ -188,7 +191,8 @@ class Parser {
           const TileFamily& t = nest_.tiles[static_cast<size_t>(o.object)];
           if (t.each >= 0 && std::find(s.around.begin(), s.around.end(), t.each) == s.around.end())
             fail(s.place, "tile '" + t.name + "' belongs to the iterations of loop '" +
-                              nest_.loops[static_cast<size_t>(t.each)].name + "', which is not around this statement");
+                              nest_.loops[static_cast<size_t>(t.each)].name +
+                              "', which is not around this statement");
           if (o.instance.size() > (t.each >= 0 ? size_t{3} : size_t{5}))
             fail(s.place, "tile '" + t.name + "' has more indices than " + (t.each >= 0 ? "three" : "five"));
         }
@@ -259,7 +263,8 @@ class Parser {
     return o;
   }
 
-  void tiles(const json& item, const std::string& at, const char* key, size_t count, std::vector<Operand>& list) const {
+  void tiles(const json& item, const std::string& at, const char* key, size_t count,
+             std::vector<Operand>& list) const {
     if (count == 0) return;
     const json& value = member(item, at, key);
     const std::string place = at + "/" + key;
@@ -268,14 +273,16 @@ class Parser {
       return;
     }
     if (!value.is_array() || value.size() != count)
-      fail(place, "must be " + (count == 1 ? std::string("a tile") : "a list of " + std::to_string(count) + " tiles"));
+      fail(place, "must be " +
+                      (count == 1 ? std::string("a tile") : "a list of " + std::to_string(count) + " tiles"));
     for (size_t i = 0; i < count; ++i) {
       if (!value[i].is_string()) fail(place + "/" + std::to_string(i), "must be a text");
       list.push_back(tile(value[i].get<std::string>(), place + "/" + std::to_string(i)));
     }
   }
 
-  void factor(const json& item, const std::string& at, const char* key, double preset, Statement& s, Factor& f) const {
+  void factor(const json& item, const std::string& at, const char* key, double preset, Statement& s,
+              Factor& f) const {
     f.number = preset;
     if (!item.contains(key)) return;
     if (item[key].is_number()) {
@@ -291,7 +298,8 @@ class Parser {
   AluOp alu_op(const json& item, const std::string& at, const char* key, AluOp preset) const {
     if (!item.contains(key)) return preset;
     const auto op = parse_alu_op(text(item, at, key));
-    if (!op) fail(at + "/" + key, "'" + text(item, at, key) + "' is no operator (add, multiply, maximum, ...)");
+    if (!op)
+      fail(at + "/" + key, "'" + text(item, at, key) + "' is no operator (add, multiply, maximum, ...)");
     return *op;
   }
 
@@ -304,7 +312,8 @@ class Parser {
     fail(place, "there is no loop '" + name + "'" + (among != nullptr ? " around this statement" : ""));
   }
 
-  std::vector<int> loop_list(const json& value, const std::string& place, const std::vector<int>* among) const {
+  std::vector<int> loop_list(const json& value, const std::string& place,
+                             const std::vector<int>* among) const {
     std::vector<int> loops;
     if (value.is_string()) return {loop_named(value.get<std::string>(), place, among)};
     if (!value.is_array()) fail(place, "must be a loop or a list of loops");
@@ -316,8 +325,9 @@ class Parser {
   }
 
   int statement(const json& item, const std::string& at) {
-    allow(item, at, {"op", "out", "in", "from", "to", "function", "alu", "alu2", "scale", "bias", "operand", "operand2",
-                     "over", "mask", "value", "base", "partition_step", "step", "engine"});
+    allow(item, at,
+          {"op", "out", "in", "from", "to", "function", "alu", "alu2", "scale", "bias", "operand", "operand2",
+           "over", "mask", "value", "base", "partition_step", "step", "engine"});
     Statement s;
     s.place = at, s.around = open_;
     const std::string op = text(item, at, "op");
@@ -331,7 +341,8 @@ class Parser {
     const Arity arity = arity_of(s.verb);
     tiles(item, at, "out", arity.out, s.out);
     tiles(item, at, "in", arity.in, s.in);
-    if (s.verb == Verb::load) s.region = region(text(item, at, "from"), at + "/from"), s.hbm = s.region.object;
+    if (s.verb == Verb::load)
+      s.region = region(text(item, at, "from"), at + "/from"), s.hbm = s.region.object;
     if (s.verb == Verb::store) s.region = region(text(item, at, "to"), at + "/to"), s.hbm = s.region.object;
     if (s.verb == Verb::activation || s.verb == Verb::activation_reduce) {
       const auto f = parse_function(text(item, at, "function"));
@@ -345,7 +356,8 @@ class Parser {
       factor(item, at, "operand2", 0, s, s.second);
     }
     if (item.contains("over")) s.over = loop_list(item["over"], at + "/over", &open_);
-    if (s.verb == Verb::loop_reduce && s.over.empty()) fail(at, "'over' is missing: the loops that are reduced");
+    if (s.verb == Verb::loop_reduce && s.over.empty())
+      fail(at, "'over' is missing: the loops that are reduced");
     if ((s.verb == Verb::tensor_tensor || s.verb == Verb::reduce || s.verb == Verb::loop_reduce) &&
         s.op0 == AluOp::bypass)
       fail(at, "'alu' is missing: add, multiply, maximum, ...");
@@ -360,16 +372,19 @@ class Parser {
       const std::string name = text(item, at, "engine");
       for (int e = 0; e < engine_count; ++e)
         if (name == engine_name(static_cast<Engine>(e))) s.engine = e;
-      if (s.engine < 0) fail(at + "/engine", "'" + name + "' is no engine: tensor, scalar, vector, gpsimd, sync");
+      if (s.engine < 0)
+        fail(at + "/engine", "'" + name + "' is no engine: tensor, scalar, vector, gpsimd, sync");
     }
-    s.label = op + " " + (s.out.empty() ? nest_.hbm[static_cast<size_t>(s.hbm)].name
-                                        : nest_.tiles[static_cast<size_t>(s.out[0].object)].name);
+    s.label = op + " " +
+              (s.out.empty() ? nest_.hbm[static_cast<size_t>(s.hbm)].name
+                             : nest_.tiles[static_cast<size_t>(s.out[0].object)].name);
     nest_.statements.push_back(std::move(s));
     return static_cast<int>(nest_.statements.size()) - 1;
   }
 
   void mask(const json& value, const std::string& place, Statement& s) const {
-    if (!value.is_object() || value.size() != 1) fail(place, "must be {\"rows\": limit} or {\"columns\": limit}");
+    if (!value.is_object() || value.size() != 1)
+      fail(place, "must be {\"rows\": limit} or {\"columns\": limit}");
     allow(value, place, {"rows", "columns"});
     s.mask_rows = value.contains("rows");
     s.mask_columns = !s.mask_rows;
@@ -406,7 +421,8 @@ class Parser {
         std::vector<int> every;
         for (size_t l = 0; l < nest_.loops.size(); ++l) every.push_back(static_cast<int>(l));
         const std::string written = text(item, at, "when");
-        Reader r(written, nest_.loops, every, [this, at](const std::string& what) { fail(at + "/when", what); });
+        Reader r(written, nest_.loops, every,
+                 [this, at](const std::string& what) { fail(at + "/when", what); });
         f.conditional = true;
         f.condition = r.affine();
         r.end();
@@ -418,8 +434,10 @@ class Parser {
   void published(const json& p) {
     const std::string at = "/published";
     if (!p.is_object()) fail(at, "must be an object");
-    allow(p, at, {"source", "milliseconds", "profile_milliseconds", "hbm_read_bytes", "hbm_write_bytes", "scalar_active",
-                  "vector_active", "gpsimd_active", "tensor_active", "dma_active", "hardware_flops", "transpose_flops"});
+    allow(p, at,
+          {"source", "milliseconds", "profile_milliseconds", "hbm_read_bytes", "hbm_write_bytes",
+           "scalar_active", "vector_active", "gpsimd_active", "tensor_active", "dma_active", "hardware_flops",
+           "transpose_flops"});
     const auto get = [&](const char* key) { return p.contains(key) ? number(p[key], at + "/" + key) : 0.0; };
     Published& v = nest_.published;
     v.source = text(p, at, "source");
@@ -427,7 +445,8 @@ class Parser {
     v.hbm_read_bytes = static_cast<int64_t>(get("hbm_read_bytes"));
     v.hbm_write_bytes = static_cast<int64_t>(get("hbm_write_bytes"));
     v.act_active = get("scalar_active"), v.dve_active = get("vector_active");
-    v.gpsimd_active = get("gpsimd_active"), v.pe_active = get("tensor_active"), v.dma_active = get("dma_active");
+    v.gpsimd_active = get("gpsimd_active"), v.pe_active = get("tensor_active"),
+    v.dma_active = get("dma_active");
     v.hardware_flops = get("hardware_flops"), v.transpose_flops = get("transpose_flops");
   }
 
@@ -447,8 +466,8 @@ Nest parse_nest(std::string_view text, const std::string& source) {
   } catch (const json::parse_error& e) {
     size_t line = 1;
     for (size_t i = 0; i < std::min<size_t>(e.byte, text.size()); ++i) line += text[i] == '\n';
-    throw Error(ErrorCode::corrupt, "replay file " + source + ", line " + std::to_string(line) +
-                                        ": is not JSON; " + e.what());
+    throw Error(ErrorCode::corrupt,
+                "replay file " + source + ", line " + std::to_string(line) + ": is not JSON; " + e.what());
   }
   return Parser(document, source).run();
 }

@@ -79,7 +79,8 @@ class Planner {
         at->second = i;
       }
     }
-    if (replaced > 0) plan_.decisions.push_back(std::to_string(replaced) + " tiles are made once instead of again");
+    if (replaced > 0)
+      plan_.decisions.push_back(std::to_string(replaced) + " tiles are made once instead of again");
   }
   // What a fact hoists is kept however long that is.
   uint64_t gap_of_level() const { return level_ == ReplayLevel::as_written ? gap_ : UINT64_MAX; }
@@ -130,7 +131,8 @@ class Planner {
       for (size_t f = 0; f < nest_.facts.size(); ++f) {
         const Fact& fact = nest_.facts[f];
         if (fact.kind == Fact::Kind::hoist || fact.family != trace_.instance[instance].family) continue;
-        if (trace_.epoch[a.step * nest_.facts.size() + f] == trace_.epoch[b.step * nest_.facts.size() + f]) continue;
+        if (trace_.epoch[a.step * nest_.facts.size() + f] == trace_.epoch[b.step * nest_.facts.size() + f])
+          continue;
         if (!fact.conditional || holds(fact, trace_.step[trace_.instance[instance].first_step])) return true;
       }
     }
@@ -148,8 +150,8 @@ class Planner {
       const std::vector<Use>& uses = uses_[i];
       if (uses.empty()) continue;
       const Instance& instance = trace_.instance[i];
-      const bool is_load = instance.writes == 1 && uses[0].write &&
-                           statement(trace_.step[uses[0].step]).verb == Verb::load;
+      const bool is_load =
+          instance.writes == 1 && uses[0].write && statement(trace_.step[uses[0].step]).verb == Verb::load;
       bool dirty = false, saved = false;
       size_t begin = 0;
       for (size_t u = 0; u < uses.size(); ++u) {
@@ -173,7 +175,8 @@ class Planner {
           --reloads;
         } else {
           const auto number = static_cast<uint32_t>(plan_.life.size());
-          for (size_t k = begin; k <= u; ++k) plan_.life_of[uses[k].step * operands_max + uses[k].operand] = number;
+          for (size_t k = begin; k <= u; ++k)
+            plan_.life_of[uses[k].step * operands_max + uses[k].operand] = number;
           cut_.push_back(begin > 0 || !last);
           plan_.life.push_back(life);
         }
@@ -211,7 +214,8 @@ class Planner {
           const uint32_t from = plan_.life_of[life.first * operands_max + o];
           if (from == nothing || from == l) continue;
           const Life& source = plan_.life[from];
-          if (source.last != life.first || source.save || !same_shape(source.instance, life.instance)) continue;
+          if (source.last != life.first || source.save || !same_shape(source.instance, life.instance))
+            continue;
           if (taken_.count(from) > 0) continue;
           taken_[from] = l;
           life.buffer = source.buffer;
@@ -256,7 +260,8 @@ class Planner {
 
 }  // namespace
 
-bool make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity, int attempt, Plan& plan) {
+bool make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity, int attempt,
+               Plan& plan) {
   // Without a gap as it is; then in place and placed one by one; then with smaller and smaller gaps.
   if (attempt > 2 * halvings_max + 1) return false;
   const int halvings = attempt / 2;
@@ -264,7 +269,8 @@ bool make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity
   if (gap < 2) return false;
   const bool tight = attempt % 2 == 1;
   plan = Planner(nest, trace, level, gap, tight).run();
-  if (halvings > 0) plan.decisions.push_back("what is not used for " + std::to_string(gap) + " steps leaves memory");
+  if (halvings > 0)
+    plan.decisions.push_back("what is not used for " + std::to_string(gap) + " steps leaves memory");
   plan.rotating = !tight;
   if (!tight) return size_pools(nest, trace, capacity, plan);
   return true;

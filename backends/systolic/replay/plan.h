@@ -3,11 +3,15 @@
 // The policy, the same for every kernel:
 //   1. Once. A tile that would hold what another still holds is that other one; what only fed it disappears.
 //      (as_executed: only the families that a `hoist` names.)
-//   2. Drop. Where the steps between two uses are more than a gap, the tile leaves memory: a loaded one is loaded again,
-//      another is saved and restored. As written the gap is the largest (infinite, then halved and halved again) with
-//      which the kernel fits. As executed the facts say where; the gap is added only when memory is too small still.
-//   3. In place. When memory is short, the result of an element-wise step takes the buffer of an operand that ends there.
-//   4. Buffers. Each family has a pool that is used in turn. It has at least what the order of the steps needs; memory
+//   2. Drop. Where the steps between two uses are more than a gap, the tile leaves memory: a loaded one is
+//   loaded again,
+//      another is saved and restored. As written the gap is the largest (infinite, then halved and halved
+//      again) with which the kernel fits. As executed the facts say where; the gap is added only when memory
+//      is too small still.
+//   3. In place. When memory is short, the result of an element-wise step takes the buffer of an operand that
+//   ends there.
+//   4. Buffers. Each family has a pool that is used in turn. It has at least what the order of the steps
+//   needs; memory
 //      that is left gives every pool twice that, then three and four times, small ones first.
 #pragma once
 
@@ -30,9 +34,9 @@ struct Life {
 
 struct Pool {
   int family = 0;
-  bool cut = false;           // of tiles that leave memory and come back
-  uint32_t needed = 0;        // buffers that the order of the steps needs
-  uint32_t buffers = 0;       // that it gets
+  bool cut = false;                    // of tiles that leave memory and come back
+  uint32_t needed = 0;                 // buffers that the order of the steps needs
+  uint32_t buffers = 0;                // that it gets
   uint32_t first = nothing, last = 0;  // steps
   uint32_t tiles = 0;
 };
@@ -51,8 +55,9 @@ struct Capacity {
   int64_t sbuf, psum_banks, bank_bytes;
 };
 
-// `attempt`: 0 is the first choice; each next one takes less memory. Turns steps of the trace off. Returns false when
-// there are no further attempts.
-bool make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity, int attempt, Plan& plan);
+// `attempt`: 0 is the first choice; each next one takes less memory. Turns steps of the trace off. Returns
+// false when there are no further attempts.
+bool make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity, int attempt,
+               Plan& plan);
 
 }  // namespace heddle::systolic::replay

@@ -19,7 +19,8 @@ int64_t size_of_buffer(const TileFamily& t, const Capacity& capacity) {
 
 class Sizer {
  public:
-  Sizer(const Nest& nest, const Capacity& capacity, Plan& plan) : nest_(nest), capacity_(capacity), plan_(plan) {}
+  Sizer(const Nest& nest, const Capacity& capacity, Plan& plan)
+      : nest_(nest), capacity_(capacity), plan_(plan) {}
 
   bool run() {
     measure();
@@ -27,7 +28,8 @@ class Sizer {
     // Small pools first: they gain most for their bytes.
     std::vector<size_t> order;
     for (size_t p = 0; p < plan_.pool.size(); ++p) order.push_back(p);
-    std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return bytes(a, 1) < bytes(b, 1); });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return bytes(a, 1) < bytes(b, 1); });
     for (uint32_t times = 2; times <= generous; ++times)
       for (size_t p : order) {
         Pool& pool = plan_.pool[p];
@@ -45,7 +47,9 @@ class Sizer {
  private:
   const TileFamily& family(size_t p) const { return nest_.tiles[static_cast<size_t>(plan_.pool[p].family)]; }
   Memory memory(size_t p) const { return family(p).memory; }
-  int64_t bytes(size_t p, uint32_t) const { return plan_.pool[p].needed * size_of_buffer(family(p), capacity_); }
+  int64_t bytes(size_t p, uint32_t) const {
+    return plan_.pool[p].needed * size_of_buffer(family(p), capacity_);
+  }
 
   void measure() {
     std::vector<std::vector<Span>> spans(plan_.pool.size());
@@ -63,7 +67,8 @@ class Sizer {
     }
     for (size_t p = 0; p < spans.size(); ++p) {
       auto& list = spans[p];
-      std::stable_sort(list.begin(), list.end(), [](const Span& a, const Span& b) { return a.first < b.first; });
+      std::stable_sort(list.begin(), list.end(),
+                       [](const Span& a, const Span& b) { return a.first < b.first; });
       Pool& pool = plan_.pool[p];
       pool.tiles = static_cast<uint32_t>(list.size());
       size_t oldest = 0;  // nothing before it is alive

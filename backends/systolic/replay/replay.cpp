@@ -25,11 +25,13 @@ std::vector<std::string> ReplayKernel::facts() const {
   std::vector<std::string> list;
   for (const replay::Fact& f : impl_->nest.facts) {
     std::string loops;
-    for (int l : f.loops) loops += (loops.empty() ? "" : ", ") + impl_->nest.loops[static_cast<size_t>(l)].name;
+    for (int l : f.loops)
+      loops += (loops.empty() ? "" : ", ") + impl_->nest.loops[static_cast<size_t>(l)].name;
     const char* kind = f.kind == replay::Fact::Kind::hoist    ? "hoisted out of "
                        : f.kind == replay::Fact::Kind::reload ? "loaded again in each iteration of "
                                                               : "spilled between iterations of ";
-    list.push_back(impl_->nest.tiles[static_cast<size_t>(f.family)].name + " is " + kind + loops + ": " + f.because);
+    list.push_back(impl_->nest.tiles[static_cast<size_t>(f.family)].name + " is " + kind + loops + ": " +
+                   f.because);
   }
   return list;
 }
@@ -46,12 +48,13 @@ std::string_view builtin_kernel_text(std::string_view name) {
     if (name == k.name) return k.text;
     names += (names.empty() ? "" : ", ") + std::string(k.name);
   }
-  throw Error(ErrorCode::not_found, "there is no kernel '" + std::string(name) + "' to replay; there are " + names +
-                                        ", and any file that ends in .json");
+  throw Error(ErrorCode::not_found, "there is no kernel '" + std::string(name) + "' to replay; there are " +
+                                        names + ", and any file that ends in .json");
 }
 
 ReplayKernel parse_kernel(std::string_view json, const std::string& source) {
-  return ReplayKernel(std::make_shared<ReplayKernel::Impl>(ReplayKernel::Impl{replay::parse_nest(json, source)}));
+  return ReplayKernel(
+      std::make_shared<ReplayKernel::Impl>(ReplayKernel::Impl{replay::parse_nest(json, source)}));
 }
 
 ReplayKernel load_kernel(std::string_view name) {
@@ -77,17 +80,18 @@ double lower_bound(const Stream& stream, int64_t bytes) {
   const HbmDescription& hbm = stream.device->hbm;
   const double share = hbm.gbps / hbm.cores_per_domain * 1e9;
   double bound = static_cast<double>(bytes) / share;
-  for (Engine e : {Engine::pe, Engine::act, Engine::dve}) bound = std::max(bound, busy[static_cast<size_t>(e)]);
+  for (Engine e : {Engine::pe, Engine::act, Engine::dve})
+    bound = std::max(bound, busy[static_cast<size_t>(e)]);
   return bound;
 }
 
 }  // namespace
 
 ReplayResult replay_kernel(const ReplayKernel& kernel, const Description& given, ReplayLevel level,
-                    const ReplayOptions& options) {
+                           const ReplayOptions& options) {
   const replay::Nest& nest = kernel.impl().nest;
-  // The part of SBUF that the compiler keeps for itself (the allocation guide's 16 KiB) is the compiler's to use, and
-  // replayed kernels were compiled.
+  // The part of SBUF that the compiler keeps for itself (the allocation guide's 16 KiB) is the compiler's to
+  // use, and replayed kernels were compiled.
   Description device = given;
   device.sbuf.reserved_kib = 0;
   const replay::Capacity capacity{device.sbuf.usable_bytes(), device.psum.banks, device.psum.bank_bytes};
@@ -100,7 +104,8 @@ ReplayResult replay_kernel(const ReplayKernel& kernel, const Description& given,
       if (!replay::make_plan(nest, trace, level, capacity, attempt, plan)) {
         if (plan.life.empty())
           throw Error(ErrorCode::out_of_memory, "the kernel '" + nest.name + "' does not fit the memory of " +
-                                                    device.name + " however its tiles are spilled; use smaller tiles");
+                                                    device.name +
+                                                    " however its tiles are spilled; use smaller tiles");
         continue;
       }
       NeuronCore core(device);
@@ -116,7 +121,8 @@ ReplayResult replay_kernel(const ReplayKernel& kernel, const Description& given,
       r.kernel = nest.name, r.device = device.name, r.level = level;
       r.seconds = static_cast<double>(t.total) * 1e-12;
       r.hbm_read_bytes = t.dma.read_bytes, r.hbm_write_bytes = t.dma.write_bytes;
-      for (size_t q = 0; q < engine_count; ++q) r.busy_seconds[q] = static_cast<double>(t.queue[q].busy) * 1e-12;
+      for (size_t q = 0; q < engine_count; ++q)
+        r.busy_seconds[q] = static_cast<double>(t.queue[q].busy) * 1e-12;
       r.dma_active_seconds = static_cast<double>(t.dma.active) * 1e-12;
       r.instructions = static_cast<int64_t>(program.stream().instructions.size());
       for (const Instruction& i : program.stream().instructions) {

@@ -55,7 +55,8 @@ class Writer {
     for (const Affine& a : o.instance) {
       const int64_t index = a.at(counter_);
       if (index < 0 || index >= index_max)
-        throw Error(ErrorCode::invalid_argument, "at " + s.place + ": index " + std::to_string(index) + " of tile '" +
+        throw Error(ErrorCode::invalid_argument, "at " + s.place + ": index " + std::to_string(index) +
+                                                     " of tile '" +
                                                      nest_.tiles[static_cast<size_t>(o.object)].name +
                                                      "' is not in 0 to " + std::to_string(index_max - 1));
       key = key * index_max + static_cast<uint64_t>(index);
@@ -79,8 +80,8 @@ class Writer {
     const Statement& s = nest_.statements[index];
     if ((s.mask_rows || s.mask_columns) && s.limit.at(counter_) <= 0) return;
     if (trace_.step.size() == steps_max)
-      throw Error(ErrorCode::unsupported, "the nest '" + nest_.name + "' has more than " + std::to_string(steps_max) +
-                                              " steps; replay fewer iterations");
+      throw Error(ErrorCode::unsupported, "the nest '" + nest_.name + "' has more than " +
+                                              std::to_string(steps_max) + " steps; replay fewer iterations");
     const auto number = static_cast<uint32_t>(trace_.step.size());
     Step step;
     step.statement = index;
@@ -112,7 +113,8 @@ class Writer {
     trace_.step.push_back(step);
   }
 
-  // Within the fact's loop the iteration, outside it a value of its own (or, where the tile stays, the last iteration).
+  // Within the fact's loop the iteration, outside it a value of its own (or, where the tile stays, the last
+  // iteration).
   uint64_t epoch(const Fact& f, const Statement& s) const {
     uint64_t e = 0;
     for (int loop : f.loops) {

@@ -1,7 +1,8 @@
 // A loop nest written out: every statement of every iteration, in order, with the tiles it touches.
 //
-// An instance is one tile of a family: x[3, 1]. `value` stands for what an instance holds in the end: two instances with
-// equal values were made by the same statements from the same values and HBM regions, so one can stand for the other.
+// An instance is one tile of a family: x[3, 1]. `value` stands for what an instance holds in the end: two
+// instances with equal values were made by the same statements from the same values and HBM regions, so one
+// can stand for the other.
 #pragma once
 
 #include <array>
@@ -43,7 +44,8 @@ struct Trace {
   int at(const Step& s, int loop) const { return counter[s.counters + static_cast<size_t>(loop)]; }
 };
 
-// Throws Error (invalid_argument) for a tile index out of range and (unsupported) for a nest of too many steps.
+// Throws Error (invalid_argument) for a tile index out of range and (unsupported) for a nest of too many
+// steps.
 Trace write_out(const Nest& nest);
 
 // Whether the statement adds to what its output holds.

@@ -1,13 +1,16 @@
-// Replaying kernels that others measured: a loop nest in JSON, lowered by one policy and timed like our own kernels.
+// Replaying kernels that others measured: a loop nest in JSON, lowered by one policy and timed like our own
+// kernels.
 //
 //   ReplayKernel kernel = load_kernel("matmul");              // built in, or "mine.json"
 //   ReplayResult r = replay_kernel(kernel, ReplayLevel::as_executed);
 //   r.seconds, r.hbm_read_bytes, r.busy_seconds[...]
 //
 // Real hardware ran what a compiler made of a kernel's text. Hence two levels:
-//   as_written   the nest, lowered by the frozen policy (docs/systolic.md): values made once while memory lasts,
+//   as_written   the nest, lowered by the frozen policy (docs/systolic.md): values made once while memory
+//   lasts,
 //                dropped and reloaded (or spilled) where it does not, one engine rule, list scheduling.
-//   as_executed  in place of the policy's own choice of what is hoisted, reloaded and spilled: the kernel's `facts`, which
+//   as_executed  in place of the policy's own choice of what is hoisted, reloaded and spilled: the kernel's
+//   `facts`, which
 //                state what the published byte and flop counts imply and nothing else.
 // Everything is simulated; calibrated on public figures, never run on Trainium. Numbers are not computed.
 // Threads: all functions may be called from several threads.
@@ -30,7 +33,8 @@ struct Published {
   double seconds = 0;
   double profile_seconds = 0;  // of the run that the activities belong to
   int64_t hbm_read_bytes = 0, hbm_write_bytes = 0;
-  double act_active = 0, dve_active = 0, gpsimd_active = 0, pe_active = 0, dma_active = 0;  // shares of profile_seconds
+  double act_active = 0, dve_active = 0, gpsimd_active = 0, pe_active = 0,
+         dma_active = 0;  // shares of profile_seconds
   double hardware_flops = 0, transpose_flops = 0;
   std::string source;
 };
@@ -50,8 +54,8 @@ struct ReplayResult {
   std::array<double, engine_count> busy_seconds{};  // union of issue to completion, by Engine
   double dma_active_seconds = 0;
   int64_t instructions = 0, matmuls = 0, transposes = 0;
-  // No machine of this description runs the instructions faster: the largest of documented issue intervals of PE, ACT
-  // and DVE (without reciprocal) and HBM bytes at the rate of a core's share of its domain.
+  // No machine of this description runs the instructions faster: the largest of documented issue intervals of
+  // PE, ACT and DVE (without reciprocal) and HBM bytes at the rate of a core's share of its domain.
   double lower_bound_seconds = 0;
   std::vector<std::string> decisions;
 };
@@ -76,8 +80,8 @@ class ReplayKernel {
 // Names of the kernels that are built in.
 std::vector<std::string> builtin_kernels();
 std::string_view builtin_kernel_text(std::string_view name);  // throws not_found listing the names
-// A built-in kernel, or a file when `name` ends in ".json". Throws not_found, corrupt (not JSON) and invalid_argument
-// naming the file, the place in it as a JSON pointer, and what is wrong.
+// A built-in kernel, or a file when `name` ends in ".json". Throws not_found, corrupt (not JSON) and
+// invalid_argument naming the file, the place in it as a JSON pointer, and what is wrong.
 ReplayKernel load_kernel(std::string_view name);
 ReplayKernel parse_kernel(std::string_view json, const std::string& source);
 
@@ -88,6 +92,6 @@ struct ReplayOptions {
 
 // Throws Error when the kernel breaks a rule of the machine, naming the statement.
 ReplayResult replay_kernel(const ReplayKernel& kernel, const Description& device, ReplayLevel level,
-                    const ReplayOptions& options = {});
+                           const ReplayOptions& options = {});
 
 }  // namespace heddle::systolic
