@@ -2,10 +2,10 @@
 //
 //   bench_simulator [--json] [--instructions N] [--seconds S] [--timing-only]
 //
-// Timing alone: millions of instructions a second through each stage, on the stream of a blocked bfloat16 matmul
-// (about a million instructions): emission with every rule checked, dependencies, costs, the list scheduler, the
-// timeline. With numbers: the time of a 1024-cube matmul and of a GPT training step on trn1 against the cpu device,
-// on one thread and on all, in turns.
+// Timing alone: millions of instructions a second through each stage, on the stream of a blocked bfloat16
+// matmul (about a million instructions): emission with every rule checked, dependencies, costs, the list
+// scheduler, the timeline. With numbers: the time of a 1024-cube matmul and of a GPT training step on trn1
+// against the cpu device, on one thread and on all, in turns.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -134,7 +134,8 @@ Work matmul_on(const std::string& device, DType dtype) {
   g.output("y", matmul(g.input("a", dtype, {n, n}), g.input("b", dtype, {n, n})));
   Tensor a(dtype, {n, n}), b(dtype, {n, n});
   for (int64_t i = 0; i < n * n; ++i)
-    a.set(i, static_cast<double>(i * 7 % 31) / 31 - 0.5), b.set(i, static_cast<double>(i * 5 % 29) / 29 - 0.5);
+    a.set(i, static_cast<double>(i * 7 % 31) / 31 - 0.5),
+        b.set(i, static_cast<double>(i * 5 % 29) / 29 - 0.5);
   return make(g, device, {a, b});
 }
 
@@ -150,11 +151,11 @@ Work training_step_on(const std::string& device) {
   return make(gpt_training_step(config, 128, AdamW{}, options), device, {tokens, targets});
 }
 
-nlohmann::json against_cpu(const char* name, const std::function<Work(const std::string&)>& on, double seconds) {
+nlohmann::json against_cpu(const char* name, const std::function<Work(const std::string&)>& on,
+                           double seconds) {
   Work simulated = on("trn1"), one = on("cpu:threads=1"), all = on("cpu");
-  std::vector<bench::Contender> contenders = {{"trn1", [&] { simulated.run(); }},
-                                              {"cpu:threads=1", [&] { one.run(); }},
-                                              {"cpu", [&] { all.run(); }}};
+  std::vector<bench::Contender> contenders = {
+      {"trn1", [&] { simulated.run(); }}, {"cpu:threads=1", [&] { one.run(); }}, {"cpu", [&] { all.run(); }}};
   bench::interleave(contenders, seconds);
   nlohmann::json row{{"work", name}};
   for (const bench::Contender& c : contenders) row["ms"][c.name] = bench::median(c.seconds) * 1e3;
@@ -175,7 +176,8 @@ void print(const nlohmann::json& document) {
   if (!document.contains("with_numbers")) return;
   std::printf("with numbers: ms, and how many times the cpu device's time\n");
   for (const auto& row : document["with_numbers"]) {
-    std::printf("  %-24s trn1 %8.2f ms", row["work"].get<std::string>().c_str(), row["ms"]["trn1"].get<double>());
+    std::printf("  %-24s trn1 %8.2f ms", row["work"].get<std::string>().c_str(),
+                row["ms"]["trn1"].get<double>());
     for (const auto& [name, ratio] : row["times_the_time_of"].items())
       std::printf("   %s %8.2f ms: %.2fx [%.2f, %.2f]", name.c_str(), row["ms"][name].get<double>(),
                   ratio["median"].get<double>(), ratio["low"].get<double>(), ratio["high"].get<double>());
@@ -206,8 +208,10 @@ int run(int argc, char** argv) {
   nlohmann::json document{{"timing_alone", timing_alone(instructions, seconds)}};
   if (!timing_only) {
     auto& rows = document["with_numbers"];
-    rows.push_back(against_cpu("matmul 1024^3 float32", [](const auto& d) { return matmul_on(d, f32); }, seconds));
-    rows.push_back(against_cpu("matmul 1024^3 bfloat16", [](const auto& d) { return matmul_on(d, bf16); }, seconds));
+    rows.push_back(against_cpu(
+        "matmul 1024^3 float32", [](const auto& d) { return matmul_on(d, f32); }, seconds));
+    rows.push_back(against_cpu(
+        "matmul 1024^3 bfloat16", [](const auto& d) { return matmul_on(d, bf16); }, seconds));
     rows.push_back(against_cpu("GPT training step", training_step_on, seconds));
   }
   if (json)

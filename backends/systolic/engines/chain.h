@@ -1,5 +1,5 @@
-// The element-wise instructions that matter most: x (op) y (op) z on dense float32 rows, then perhaps a function
-// and a row reduction. Computes what a Map would, with nothing to be looked up per row.
+// The element-wise instructions that matter most: x (op) y (op) z on dense float32 rows, then perhaps a
+// function and a row reduction. Computes what a Map would, with nothing to be looked up per row.
 #pragma once
 
 #include <array>

@@ -82,11 +82,10 @@ void Binder::add_map(const Instruction& i, const MapBuilder& builder) {
   MapBuilder made = builder;
   auto map = made.finish();
   if (!map) reject(i, "the free dimensions of its operands do not nest; reshape them alike");
+  if (const auto chain = made.chain(*map)) return add(run_chain, *chain);
   const DType out = stream().view_of(i, Role::out)->dtype;
   if (plan_.stochastic_ && !i.integer && can_round_stochastically(out))
     map->rounding = {out, stochastic_key(*plan_.stochastic_, current_)};
-  else if (const auto chain = made.chain(*map))
-    return add(run_chain, *chain);
   add(run_map, *map);
 }
 
@@ -117,33 +116,28 @@ void Binder::bind_matmul(uint32_t index) {
     if (!make_matrix(operand(view), m, nest)) reject(i, "an operand's free dimensions cannot be walked");
     if (m.walk != nullptr) m.walk = keep(nest);
   };
+  ProductTile tile;
+  matrix(psum, tile.psum);
+  tile.k = stationary.partitions, tile.m = psum.partitions, tile.n = static_cast<int>(psum.free_elements());
+  tile.load_psum = tile.psum.load;
+  if (tile.psum.load != nullptr)
+    tile.store_psum = row_storer(psum.dtype, tile.psum.step == static_cast<int64_t>(size_of(psum.dtype)),
+                                 Arithmetic::float32);
   if (i.onezero_stationary) bind_onezero(*this, i, Role::stationary);
   if (i.onezero_moving) bind_onezero(*this, i, Role::moving);
+  const bool follows = products_ != nullptr;
+  if (!follows) products_ = std::make_unique<Products>(), products_first_ = index;
+  // Narrow PSUM is rounded after every instruction.
+  tile.same_psum = follows && !i.start && psum.dtype == DType::float32 && same(psum, last_psum_);
   for (int row = 0; row < (i.double_row ? 2 : 1); ++row) {
-    const View left = i.double_row ? Tile(stationary, Memory::sbuf).at(0, row).view() : stationary;
-    const View right = i.double_row ? Tile(moving, Memory::sbuf).at(0, row).view() : moving;
-    ProductTile tile;
-    matrix(psum, tile.psum);
-    matrix(left, tile.stationary);
-    matrix(right, tile.moving);
-    tile.k = left.partitions, tile.m = psum.partitions, tile.n = static_cast<int>(psum.free_elements());
+    matrix(i.double_row ? Tile(stationary, Memory::sbuf).at(0, row).view() : stationary, tile.stationary);
+    matrix(i.double_row ? Tile(moving, Memory::sbuf).at(0, row).view() : moving, tile.moving);
+    tile.same_moving = follows && !i.double_row && same(moving, last_moving_);
     tile.overwrite = i.start && row == 0;
-    tile.load_psum = tile.psum.load;
-    if (tile.psum.load != nullptr)
-      tile.store_psum = row_storer(psum.dtype, tile.psum.step == static_cast<int64_t>(size_of(psum.dtype)),
-                                   Arithmetic::float32);
-    if (products_) {
-      tile.same_psum = !tile.overwrite && same(psum, last_psum_);
-      tile.same_moving = same(right, last_moving_);
-    } else {
-      products_ = std::make_unique<Products>();
-      products_first_ = index;
-    }
-    last_psum_ = psum, last_moving_ = right;
+    tile.same_psum = tile.same_psum || row > 0;
     products_->tile.push_back(tile);
   }
-  // Narrow PSUM is rounded after every product.
-  if (psum.dtype != DType::float32) flush_product();
+  last_psum_ = psum, last_moving_ = i.double_row ? View() : moving;
 }
 
 void Binder::bind(uint32_t index) {
