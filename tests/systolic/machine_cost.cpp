@@ -155,3 +155,32 @@ TEST_CASE("throttling: after idling the tensor engine of trn2 starts at half its
   const auto [first, last] = intervals("trn1");
   CHECK(first == Approx(last).epsilon(0.01));
 }
+
+TEST_CASE(
+    "throttling: a tensor engine that works less than half of the time does not stay at its full rate "
+    "(EXP)") {
+  // Each product waits for DVE to round the one before.
+  const auto intervals = [](const char* device, double window_us) {
+    NeuronCore nc(with(device, {{"throttle.window_us", window_us}}));
+    {
+      TilePool sbuf = nc.sbuf_pool("sbuf", 3), psum = nc.psum_pool("psum", 2);
+      Tile a = sbuf.tile(128, {128}, bf16), b = sbuf.tile(128, {512}, bf16);
+      nc.memset(a, 1), nc.memset(b, 1);
+      for (int i = 0; i < 60; ++i) {
+        Tile p = psum.tile(128, {512}, f32);
+        nc.nc_matmul(p, a, b);
+        nc.tensor_copy(b, p);
+      }
+    }
+    const Program p = compile(std::move(nc), {.window = 0, .numerics = false});
+    int64_t sum = 0;
+    for (size_t i = 0; i < p.stream().instructions.size(); ++i)
+      if (i >= 60 && p.stream().instructions[i].opcode == Opcode::matmul)
+        sum += p.timing().record[i].issued - p.timing().record[i].start;
+    return static_cast<double>(sum) / 31 * p.stream().device->pe.ghz / 1000;
+  };
+  const double full = 512 + load_description("trn2").pe.pair_bubble.calibrated;
+  CHECK(intervals("trn2", 3) > 1.1 * full);
+  CHECK(intervals("trn2", 3) < 2 * full);
+  CHECK(intervals("trn2", 1e6) == Approx(full).epsilon(0.01));  // a window that never ends
+}

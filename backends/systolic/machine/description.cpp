@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "heddle/error.h"
+#include "heddle/systolic/operation.h"
 #include "systolic/devices/builtin.h"
 
 namespace heddle::systolic {
@@ -99,6 +100,7 @@ class Reader {
       const toml::node& node = need(key);
       const toml::table* sets = node.as_table();
       if (sets == nullptr) fail(at() + path(key) + " must be a table of lists");
+      std::set<Function> held;
       for (const auto& [set, list] : *sets) {
         const toml::array* names = list.as_array();
         if (names == nullptr) fail(at() + path(key) + " must hold lists of function names");
@@ -106,9 +108,18 @@ class Reader {
         for (const toml::node& name : *names) {
           if (!name.is_string()) fail(at() + path(key) + " must hold lists of function names");
           functions.push_back(*name.value<std::string>());
+          const std::string where = layer_of(key)->at(name) + path(key) + "." + std::string(set.str());
+          const auto function = parse_function(functions.back());
+          if (!function || only_on_gpsimd(*function))
+            fail(where + ": the scalar engine has no function '" + functions.back() + "'");
+          if (!held.insert(*function).second)
+            fail(where + ": '" + functions.back() + "' is in another set already");
         }
         out.emplace_back(std::string(set.str()), std::move(functions));
       }
+      for (int f = 0; f < function_count; ++f)
+        if (!only_on_gpsimd(static_cast<Function>(f)) && !held.contains(static_cast<Function>(f)))
+          fail(at() + path(key) + ": '" + function_name(static_cast<Function>(f)) + "' is in no set");
     }
     void ignore(const char* key) { seen_.insert(key); }
     void finish() {
@@ -128,6 +139,12 @@ class Reader {
           return *node;
         }
       fail(tables_.front().second->at(*tables_.front().first) + "key '" + path(key) + "' is missing");
+    }
+    // The file that the key stands in.
+    const Layer* layer_of(const char* key) const {
+      for (const auto& [table, layer] : tables_)
+        if (table->get(key) != nullptr) return layer;
+      return tables_.front().second;
     }
     // Where the key that is being read stands.
     const std::string& at() const { return at_; }

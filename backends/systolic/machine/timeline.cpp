@@ -190,10 +190,15 @@ class Machine {
     if (c.part != 0) record.issued = record.start + c.issue;
   }
 
-  // How much slower the tensor engine runs at `at`, after it idled.
+  // How much slower the tensor engine runs at `at`, after it idled or worked less than half of a window.
   double throttle(int64_t at, int64_t idle_since) {
     if (!device_.throttle.enabled || ramp_ == 0) return 1;
-    if (at - idle_since > window_ || !ramping_) ramp_start_ = at, ramping_ = true;
+    // Windows follow each other: a new one begins with the first multiply after the last one's time.
+    const bool idled = at - idle_since > window_;
+    const bool over = at - window_begin_ >= window_;
+    const bool rested = over && 2 * worked_ < at - window_begin_;
+    if (over) window_begin_ = at, worked_ = 0;
+    if (idled || rested || !ramping_) ramp_start_ = at, ramping_ = true;
     const double progress = std::min(1.0, static_cast<double>(at - ramp_start_) / static_cast<double>(ramp_));
     return 1 / (device_.throttle.start_rate + (1 - device_.throttle.start_rate) * progress);
   }
@@ -211,6 +216,7 @@ class Machine {
         c.interval = std::llround(static_cast<double>(c.interval) * slow);
         c.latency = std::llround(static_cast<double>(c.latency) * slow);
       }
+      worked_ += c.interval;
       if (i.opcode == Opcode::matmul) loaded_ = stream_.view_of(i, Role::stationary);
       if (i.opcode == Opcode::transpose) loaded_ = nullptr;
     }
@@ -310,6 +316,7 @@ class Machine {
   bool array_in_parts_ = false;
   int table_ = -1;
   int64_t hop_ = 0, ramp_ = 0, window_ = 0, ramp_start_ = 0;
+  int64_t window_begin_ = 0, worked_ = 0;  // of the tensor engine's utilization
   bool ramping_ = false;
 };
 
