@@ -1,5 +1,5 @@
-// One op's kernel on the simulated NeuronCore, timing alone: how long it takes, what each resource alone would
-// need, and which of them bounds it. No tensors exist, so shapes may be of any size.
+// One op's kernel on the simulated NeuronCore, timing alone: how long it takes, what each resource alone
+// would need, and which of them bounds it. No tensors exist, so shapes may be of any size.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,8 @@ struct KernelCase {
   std::vector<std::optional<ValueType>> inputs;  // nullopt: a missing optional operand
 };
 
-// Microseconds that each resource needs when it never waits; `time` is the simulated time of the whole kernel.
+// Microseconds that each resource needs when it never waits; `time` is the simulated time of the whole
+// kernel.
 struct KernelBounds {
   double time = 0;
   double pe = 0, act = 0, dve = 0, gpsimd = 0;  // sums of issue intervals
@@ -37,8 +38,9 @@ struct KernelBounds {
     double microseconds;
   };
   Bound binding() const {
-    const Bound all[] = {{"pe", pe},         {"act", act}, {"dve", dve}, {"gpsimd", gpsimd}, {"psum port", psum_port},
-                         {"dma", dma},       {"hbm", hbm}};
+    const Bound all[] = {
+        {"pe", pe},   {"act", act}, {"dve", dve}, {"gpsimd", gpsimd}, {"psum port", psum_port},
+        {"dma", dma}, {"hbm", hbm}};
     return *std::max_element(std::begin(all), std::end(all),
                              [](const Bound& a, const Bound& b) { return a.microseconds < b.microseconds; });
   }
@@ -48,7 +50,8 @@ struct KernelBounds {
 inline systolic::Program compile_kernel(const KernelCase& c, const std::string& device) {
   const OpSchema* op = find_op(c.op);
   const systolic::Lowering* lowering = systolic::find_lowering(c.op);
-  if (op == nullptr || lowering == nullptr) throw Error(ErrorCode::not_found, "no kernel for op '" + c.op + "'");
+  if (op == nullptr || lowering == nullptr)
+    throw Error(ErrorCode::not_found, "no kernel for op '" + c.op + "'");
   const Attributes attributes = ir::complete_attributes(*op, c.attributes);
   std::vector<const ValueType*> given;
   for (const auto& t : c.inputs) given.push_back(t ? &*t : nullptr);
@@ -66,7 +69,8 @@ inline systolic::Program compile_kernel(const KernelCase& c, const std::string& 
   std::vector<systolic::Operand> inputs, outputs;
   for (size_t i = 0; i < c.inputs.size(); ++i)
     inputs.push_back(c.inputs[i] ? operand(*c.inputs[i], "in" + std::to_string(i)) : systolic::Operand{});
-  for (size_t i = 0; i < results.size(); ++i) outputs.push_back(operand(results[i], "out" + std::to_string(i)));
+  for (size_t i = 0; i < results.size(); ++i)
+    outputs.push_back(operand(results[i], "out" + std::to_string(i)));
   nc.scope(c.op);
   lowering->emit({nc, c.op, c.op, attributes, inputs, outputs});
   systolic::CompileOptions timing_alone;
@@ -122,9 +126,12 @@ inline KernelCase attention_case(int64_t heads, int64_t s, int64_t d, bool causa
 }
 inline KernelCase attention_grad_case(int64_t heads, int64_t s, int64_t d, bool causal) {
   const ValueType x = type(bf16, {1, heads, s, d}), lse = type(f32, {1, heads, s});
-  return {"attention_grad", {{"causal", causal}, {"layout", std::string("bhsd")}}, {x, x, x, std::nullopt, x, lse, x}};
+  return {"attention_grad",
+          {{"causal", causal}, {"layout", std::string("bhsd")}},
+          {x, x, x, std::nullopt, x, lse, x}};
 }
-// Tensors of an optimizer step; `small` vectors of a few hundred elements beside the matrices, as a transformer has.
+// Tensors of an optimizer step; `small` vectors of a few hundred elements beside the matrices, as a
+// transformer has.
 inline KernelCase adamw_case(int64_t matrices, int64_t rows, int64_t columns, int64_t small) {
   KernelCase c{"adamw", {{"count", matrices + small}}, {type(f32, {}), type(f32, {})}};
   for (int role = 0; role < 4; ++role) {

@@ -207,6 +207,7 @@ std::unique_ptr<backend::Device> open_device(const std::string& file, const back
       static_cast<uint64_t>(options.integer("memory", static_cast<int64_t>(share), 1, INT64_MAX));
   facts.clock = HD_CLOCK_SIMULATED;
   facts.host_memory = false;
+  facts.computes = compile_options.numerics;
   return std::make_unique<NeuronDevice>(std::move(facts), std::move(description), compile_options);
 }
 

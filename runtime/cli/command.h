@@ -21,6 +21,7 @@ void add_sim(CLI::App& app);
 
 // Of `heddle sim`.
 void add_sim_gemm(CLI::App& sim);
+void add_sim_model(CLI::App& sim);
 void add_sim_replay(CLI::App& sim);
 void add_sim_calibrate(CLI::App& sim);
 

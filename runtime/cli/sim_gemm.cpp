@@ -101,8 +101,8 @@ void add_closed_form(const Options& o, const SimulatedDevice& device, ordered_js
   document["time_us"] = static_cast<double>(cycles) / (pe.ghz * 1e3);
   document["operands"] = "resident";
   for (const char* engine : engines)
-    document["engines"][engine] = engine == engines[0] ? shares(streaming, 0, 100 - streaming, 0)
-                                                       : shares(0, 0, 0, 100);
+    document["engines"][engine] =
+        engine == engines[0] ? shares(streaming, 0, 100 - streaming, 0) : shares(0, 0, 0, 100);
   document["simulation_wall_us"] = wall.median_us;
   document["simulation_runs"] = wall.runs;
 }
@@ -111,8 +111,9 @@ void add_machine(const Options& o, const SimulatedDevice& device, ordered_json& 
   const systolic::PeDescription& pe = device.description().pe;
   const auto tiles = [](int64_t size, int64_t tile) { return static_cast<double>((size + tile - 1) / tile); };
   if (tiles(o.gemm.m, pe.moving_max) * tiles(o.gemm.n, pe.columns) * tiles(o.gemm.k, pe.rows) > largest_tiles)
-    throw UsageError("a product of more than 4 Mi tile products is too large to simulate; "
-                     "--pe-model overlap has a closed form");
+    throw UsageError(
+        "a product of more than 4 Mi tile products is too large to simulate; "
+        "--pe-model overlap has a closed form");
   const Graph graph = product(o);
   const Device opened = device.timing_only();  // stays open between the runs
   std::optional<Estimate> estimated;
@@ -192,15 +193,10 @@ void run(const Options& o) {
   const SimulatedDevice device(o.device);
   const systolic::PeDescription& pe = device.description().pe;
   const int64_t cycles = systolic::pe_cycles(model_of(o.model), o.gemm, dtype_of(o.dtype), pe);
-  ordered_json document = {{"note", simulated_stamp},
-                           {"device", device.spec()},
-                           {"core", device.description().core},
-                           {"pe_model", o.model},
-                           {"m", o.gemm.m},
-                           {"n", o.gemm.n},
-                           {"k", o.gemm.k},
-                           {"dtype", o.dtype},
-                           {"pe_cycles", cycles}};
+  ordered_json document = {
+      {"note", simulated_stamp}, {"device", device.spec()}, {"core", device.description().core},
+      {"pe_model", o.model},     {"m", o.gemm.m},           {"n", o.gemm.n},
+      {"k", o.gemm.k},           {"dtype", o.dtype},        {"pe_cycles", cycles}};
   if (o.model == "trn")
     add_machine(o, device, document);
   else
@@ -232,7 +228,8 @@ void add_sim_gemm(CLI::App& sim) {
   command->add_option("--dtype", o->dtype, "Of the operands and the result (bf16)")
       ->type_name("bf16|f32")
       ->check(CLI::IsMember({"bf16", "f32"}));
-  command->add_option("--device", o->device, "trn1, trn2, trn3 or systolic:FILE.toml (trn1)")->type_name("NAME");
+  command->add_option("--device", o->device, "trn1, trn2, trn3 or systolic:FILE.toml (trn1)")
+      ->type_name("NAME");
   command
       ->add_option("--pe-model", o->model,
                    "trn: the whole machine, operands in HBM; overlap and scalesim: closed forms of the array "

@@ -37,7 +37,8 @@ SimulatedDevice::SimulatedDevice(const std::string& spec) : spec_(spec) {
   if (base_.empty()) {
     std::string names;
     for (const std::string& b : builtin) names += b + ", ";
-    throw UsageError("heddle sim asks a simulated NeuronCore: " + names + "systolic:FILE.toml; not '" + spec + "'");
+    throw UsageError("heddle sim asks a simulated NeuronCore: " + names + "systolic:FILE.toml; not '" + spec +
+                     "'");
   }
   open("off");  // refuses what does not exist, with the registry's own words
   std::vector<std::pair<std::string, double>> changes;

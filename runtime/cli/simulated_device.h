@@ -13,12 +13,13 @@
 namespace heddle::cli {
 
 // What every simulated figure is stamped with.
-inline constexpr const char* simulated_stamp = "simulated; calibrated on public figures, never run on Trainium";
+inline constexpr const char* simulated_stamp =
+    "simulated; calibrated on public figures, never run on Trainium";
 
 class SimulatedDevice {
  public:
-  // "trn1", "trn2:pe.ghz=2.8", "systolic:mine.toml,window=0". Throws UsageError for anything else, and for options
-  // and keys that do not exist.
+  // "trn1", "trn2:pe.ghz=2.8", "systolic:mine.toml,window=0". Throws UsageError for anything else, and for
+  // options and keys that do not exist.
   explicit SimulatedDevice(const std::string& spec);
 
   const std::string& spec() const { return spec_; }  // as given
@@ -33,7 +34,7 @@ class SimulatedDevice {
 
  private:
   Device open(const std::string& numerics) const;
-  std::string spec_, base_;  // base_: "trn1", or the name of the device file
+  std::string spec_, base_;                                   // base_: "trn1", or the name of the device file
   std::vector<std::pair<std::string, std::string>> options_;  // all but the file and numerics
   systolic::Description description_;
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
 #include <map>
 #include <memory>
@@ -123,13 +124,14 @@ class RowPrinter {
       print(line);
       header_ = true;
     }
-    char simulated[32] = "-", engine[32] = "-";
+    char loss[32] = "-", simulated[32] = "-", engine[32] = "-";
+    if (std::isfinite(row.loss)) std::snprintf(loss, sizeof loss, "%.4f", row.loss);
     if (row.simulated_us_per_step)
       std::snprintf(simulated, sizeof simulated, "%.1f", *row.simulated_us_per_step);
     if (row.tensor_engine_percent)
       std::snprintf(engine, sizeof engine, "%.1f %%", *row.tensor_engine_percent);
-    std::snprintf(line, sizeof line, "%-12s %8lld %10.4f %12s %18s %14s\n", row.device.c_str(),
-                  static_cast<long long>(row.step), row.loss, plan::count_text(row.tokens_per_s).c_str(),
+    std::snprintf(line, sizeof line, "%-12s %8lld %10s %12s %18s %14s\n", row.device.c_str(),
+                  static_cast<long long>(row.step), loss, plan::count_text(row.tokens_per_s).c_str(),
                   simulated, engine);
     print(line);
   }
@@ -159,6 +161,11 @@ void run(const Options& options) {
   const int64_t steps = options.steps_option->count() > 0 ? options.steps
                         : start.settings.is_text()        ? 300
                                                           : 500;
+
+  for (const Device& device : devices)
+    if (!device.computes() && !options.save.empty())
+      throw UsageError("'" + device.spec() +
+                       "' computes no numbers (numerics=off): leave --save out, or that option");
 
   // Hours of training must not end with a file that cannot be written.
   for (const std::string& file : {options.save, options.trace})

@@ -41,9 +41,7 @@ Estimate::Estimate(Estimate&&) noexcept = default;
 Estimate& Estimate::operator=(Estimate&&) noexcept = default;
 Estimate::~Estimate() = default;
 
-uint64_t Estimate::simulated_ps() const {
-  return impl_->part() == nullptr ? 0 : impl_->part()->simulated_ps;
-}
+uint64_t Estimate::simulated_ps() const { return impl_->part() == nullptr ? 0 : impl_->part()->simulated_ps; }
 
 uint64_t Estimate::variable_bytes() const {
   uint64_t bytes = 0;
@@ -56,6 +54,30 @@ uint64_t Estimate::boundary_bytes() const {
   uint64_t bytes = 0;
   for (const ValueId v : graph.inputs()) bytes += bytes_of(graph, v);
   for (const NamedValue& o : graph.outputs()) bytes += bytes_of(graph, o.value);
+  return bytes;
+}
+
+uint64_t Estimate::kept_bytes() const {
+  const Graph& graph = impl_->plan->graph;
+  std::vector<bool> backward(graph.value_count(), false), forward_reads(graph.value_count(), false),
+      kept(graph.value_count(), false);
+  for (NodeId id = 0; id < graph.node_count(); ++id) {
+    const Node& node = graph.node(id);
+    bool is_backward = node.name.find("/grad/") != std::string::npos;
+    for (const ValueId v : node.inputs) is_backward = is_backward || (v != no_value && backward[v]);
+    for (const ValueId v : node.outputs) backward[v] = is_backward;
+    for (const ValueId v : node.inputs) {
+      if (v == no_value || backward[v]) continue;
+      const ValueKind kind = graph.info(v).kind;
+      if (!is_backward) forward_reads[v] = true;
+      // An input that the backward pass alone reads is a gradient.
+      const bool made_here = kind == ValueKind::result || (kind == ValueKind::input && forward_reads[v]);
+      if (is_backward && made_here) kept[v] = true;
+    }
+  }
+  uint64_t bytes = 0;
+  for (ValueId v = 0; v < kept.size(); ++v)
+    if (kept[v]) bytes += bytes_of(graph, v);
   return bytes;
 }
 
@@ -76,8 +98,9 @@ std::string Estimate::trace() const {
 Estimate estimate(const Graph& graph, const Device& device, const DimBinding& binding) {
   if (!device) throw Error(ErrorCode::invalid_argument, "an estimate needs an open device");
   if (Estimate::Impl::simulated_of(*device.impl()) == nullptr)
-    throw Error(ErrorCode::invalid_argument,
-                "device '" + device.spec() + "' runs on the wall clock and has no model of time to estimate by");
+    throw Error(
+        ErrorCode::invalid_argument,
+        "device '" + device.spec() + "' runs on the wall clock and has no model of time to estimate by");
   Nowhere variables;
   auto impl = std::make_unique<Estimate::Impl>();
   impl->plan = plan::compile_plan(graph.bind(binding), {device.impl()}, variables, {});

@@ -232,3 +232,18 @@ TEST_CASE("--save-every leaves a checkpoint that a killed run goes on from", "[c
       {"--device", "reference", "--steps", std::to_string(step + 1), "--save", folder / "whole"}));
   CHECK(bytes_of(folder / "resumed") == bytes_of(folder / "whole"));
 }
+
+TEST_CASE("a device asked for timing alone shows no losses and saves nothing", "[cli][train]") {
+  const json document =
+      json::parse(succeed(tiny_training({"--device", "trn1:numerics=off", "--steps", "2", "--json"})).out);
+  const json& device = document.at("devices").at(0);
+  CHECK(device.at("losses").empty());
+  CHECK(device.at("final_loss").is_null());
+  CHECK(device.at("accuracy").is_null());
+  CHECK(device.at("simulated_us_per_step").get<double>() > 0);
+  CHECK(document.at("agree").is_null());
+  const CommandResult saving = run_command(
+      tiny_training({"--device", "trn1:numerics=off", "--steps", "2", "--save", "/tmp/none.safetensors"}));
+  CHECK(saving.status == 2);
+  CHECK_THAT(saving.error, ContainsSubstring("computes no numbers"));
+}

@@ -38,6 +38,10 @@ run(${WORK}/examples/hello)
 expect("cpu +float32.2,3. {.*trn1 +float32.2,3. {")
 run(${WORK}/examples/train_mlp)
 expect("unseen points on the right spiral")
+run(${WORK}/examples/systolic_matmul)
+expect("simulated.*tiled .*equal.*hoisted .*equal.*blocked .*equal.*fully .*equal")
+run(${WORK}/examples/systolic_softmax trn2 200 512)
+expect("simulated time.*never run on Trainium.*bottleneck")
 
 # The toy backend: by file and by HEDDLE_PLUGIN_PATH, as a file and as a folder.
 build(${SOURCE}/examples/backend_toy toy)

@@ -1,4 +1,5 @@
-// The closed forms of a product's time on the array, against rows computed by hand; pe_reference.cpp has the published table.
+// The closed forms of a product's time on the array, against rows computed by hand; pe_reference.cpp has the
+// published table.
 #include "heddle/systolic/pe_model.h"
 
 #include "heddle/error.h"
@@ -40,10 +41,12 @@ TEST_CASE("float32 takes four passes, sizes and dtypes are checked", "[systolic]
   for (const PeModel model : {PeModel::scalesim, PeModel::overlap, PeModel::trn})
     CHECK(pe_cycles(model, gemm, DType::float32, trn1()) ==
           4 * pe_cycles(model, gemm, DType::bfloat16, trn1()));
-  test::expect_error(ErrorCode::invalid_argument, "1 to 1048576",
-                     [] { pe_cycles(PeModel::trn, {0, 1, 1}, DType::bfloat16, trn1()); });
-  test::expect_error(ErrorCode::invalid_argument, "int32",
-                     [] { pe_cycles(PeModel::trn, {1, 1, 1}, DType::int32, trn1()); });
+  test::expect_error(ErrorCode::invalid_argument, "1 to 1048576", [] {
+    pe_cycles(PeModel::trn, {0, 1, 1}, DType::bfloat16, trn1());
+  });
+  test::expect_error(ErrorCode::invalid_argument, "int32", [] {
+    pe_cycles(PeModel::trn, {1, 1, 1}, DType::int32, trn1());
+  });
 }
 
 TEST_CASE("no rule is faster than the array", "[systolic]") {

@@ -1,6 +1,6 @@
-// Every row of the reference table systolic_gemm_cycles.csv, under the three rules. The table is not part of the source:
-// configure with -D HEDDLE_REFERENCE_DATA=FOLDER, or set the environment variable of that name; CTest reports the test
-// as skipped without it.
+// Every row of the reference table systolic_gemm_cycles.csv, under the three rules. The table is not part of
+// the source: configure with -D HEDDLE_REFERENCE_DATA=FOLDER, or set the environment variable of that name;
+// CTest reports the test as skipped without it.
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>

@@ -171,12 +171,14 @@ class Epilogue {
 // How a product is cut. A strip of the stationary operand, all of K of up to four M tiles, stays in SBUF; the
 // moving operand streams past it in blocks of columns, and K adds up in PSUM. A bank works through a few K
 // tiles before the next bank's turn: banks then finish one after the other, slowly enough that their eviction
-// hides behind the products of the others, and a block may use all banks at once.
+// hides behind the products of the others, and a block may use all banks at once. A contraction so long that
+// no strip fits streams both operands: the stationary one is loaded again for every block of columns.
 struct Blocking {
   int64_t m_tiles, n_tiles;  // of a block; their product is at most the banks of PSUM
   int64_t chunk;             // K tiles of one bank's turn
+  bool stationary_stays;     // a strip stays in SBUF
   bool moving_stays;         // all of the moving operand fits in SBUF: it is loaded once
-  int moving_buffers;
+  int stationary_buffers, moving_buffers;
 };
 
 // `reserved`: bytes of SBUF per partition that results and epilogues need.
@@ -194,10 +196,18 @@ Blocking blocking(const NodeContext& c, const Product& p, int64_t banks, int64_t
       if (enough_moving_buffers * b.n_tiles * tile_n * width <= left) break;
     if (least_moving_buffers * b.n_tiles * tile_n * width <= left) break;
   }
-  if (b.m_tiles < 1)
-    throw Error(ErrorCode::out_of_memory, std::string(c.name) +
-                                              ": a stationary block of K = " + std::to_string(p.k) +
-                                              " does not fit in SBUF; split the contraction");
+  b.stationary_stays = b.m_tiles >= 1;
+  b.stationary_buffers = static_cast<int>(k_tiles);
+  if (!b.stationary_stays) {
+    b.m_tiles = std::min(most_m_tiles, tiles(p.m, tile_m));
+    b.n_tiles = std::min(banks / b.m_tiles, tiles(p.n, tile_n));
+    b.chunk = longest_turn;
+    // Three turns of both operands: one is used while two arrive.
+    const int64_t turn_bytes = b.chunk * (b.m_tiles * tile_m + b.n_tiles * tile_n) * width;
+    b.stationary_buffers = b.moving_buffers =
+        static_cast<int>(b.chunk * std::clamp<int64_t>(room / turn_bytes, 2, 3));
+    return b;
+  }
   const int64_t buffers = left / (std::min(p.n, b.n_tiles * tile_n) * width);
   const int64_t all_tiles = k_tiles * tiles(p.n, b.n_tiles * tile_n);
   const bool shared = std::all_of(p.b_step.begin(), p.b_step.end(), [](int64_t step) { return step == 0; });
@@ -216,8 +226,8 @@ class Multiplication {
         epilogue_(c, has_program),
         blocking_(blocking(c, p_, banks_, epilogue_.bytes())),
         ks_(pieces(p_.k, tile_k)),
-        stationary_{MatrixLoader(nc_, "stationary", c.inputs[0].dtype, static_cast<int>(ks_.size())),
-                    MatrixLoader(nc_, "stationary.next", c.inputs[0].dtype, static_cast<int>(ks_.size()))},
+        stationary_{MatrixLoader(nc_, "stationary", c.inputs[0].dtype, blocking_.stationary_buffers),
+                    MatrixLoader(nc_, "stationary.next", c.inputs[0].dtype, blocking_.stationary_buffers)},
         moving_(nc_, "moving", c.inputs[0].dtype, blocking_.moving_buffers),
         psum_(nc_.psum_pool("sums", banks_)) {
     std::vector<int64_t> batch(p_.batch.size(), 0);
@@ -243,13 +253,15 @@ class Multiplication {
         std::vector<Tile> sums;
         for (const Piece& turn : turns) {
           std::vector<Tile> columns;
+          if (!blocking_.stationary_stays) strip.clear();
+          const int64_t strip_begin = blocking_.stationary_stays ? 0 : turn.begin;
           for (int64_t k = turn.begin; k < turn.begin + turn.count; ++k) {
-            if (static_cast<int64_t>(strip.size()) == k) strip.push_back(load_stationary(s, k));
+            if (static_cast<int64_t>(strip.size()) == k - strip_begin) strip.push_back(load_stationary(s, k));
             columns.push_back(load_moving(strips_[s], b, blocks[b], k));
           }
           // The next strip arrives evenly while this one is used.
           ++step;
-          if (s + 1 < strips_.size())
+          if (s + 1 < strips_.size() && blocking_.stationary_stays)
             while (static_cast<int64_t>(next.size()) < step * static_cast<int64_t>(ks_.size()) / steps)
               next.push_back(load_stationary(s + 1, static_cast<int64_t>(next.size())));
           size_t bank = 0;
@@ -259,12 +271,12 @@ class Multiplication {
                 sums.push_back(
                     psum_.tile(static_cast<int>(m.count), {static_cast<int>(n.count)}, DType::float32));
               for (int64_t k = turn.begin; k < turn.begin + turn.count; ++k)
-                nc_.nc_matmul(
-                    sums[bank],
-                    strip[static_cast<size_t>(k)].cols(static_cast<int>(m.begin), static_cast<int>(m.count)),
-                    columns[static_cast<size_t>(k - turn.begin)].cols(static_cast<int>(n.begin),
-                                                                      static_cast<int>(n.count)),
-                    accumulate(k, static_cast<int64_t>(ks_.size())));
+                nc_.nc_matmul(sums[bank],
+                              strip[static_cast<size_t>(k - strip_begin)].cols(static_cast<int>(m.begin),
+                                                                               static_cast<int>(m.count)),
+                              columns[static_cast<size_t>(k - turn.begin)].cols(static_cast<int>(n.begin),
+                                                                                static_cast<int>(n.count)),
+                              accumulate(k, static_cast<int64_t>(ks_.size())));
               if (turn.begin + turn.count == static_cast<int64_t>(ks_.size()))
                 epilogue_.store(sums[bank], strips_[s].batch, {strips_[s].m.begin + m.begin, m.count},
                                 {blocks[b].begin + n.begin, n.count});
@@ -287,8 +299,8 @@ class Multiplication {
   }
   Tile load_stationary(size_t s, int64_t k) {
     const Strip& strip = strips_[s];
-    return stationary_[s % 2].load(at_batch(p_.a, p_.a_step, strip.batch), ks_[static_cast<size_t>(k)],
-                                   strip.m);
+    return stationary_[blocking_.stationary_stays ? s % 2 : 0].load(at_batch(p_.a, p_.a_step, strip.batch),
+                                                                    ks_[static_cast<size_t>(k)], strip.m);
   }
   Tile load_moving(const Strip& strip, size_t block, const Piece& columns, int64_t k) {
     const auto load = [&] {
@@ -318,11 +330,6 @@ void emit_matmul_pointwise(const NodeContext& c) { Multiplication(c, true).run()
 
 backend::Offer offer_product(const backend::NodeRef& node) {
   if (node.input(0).dtype() != node.input(1).dtype()) return backend::no("operands of two dtypes");
-  const int64_t k = node.integer("transpose_a") ? node.input(0).dim(-2) : node.input(0).dim(-1);
-  // Two buffers of all K tiles of one M tile in half of SBUF (176 KiB a partition).
-  if (2 * ((k + 127) / 128) * 128 * static_cast<int64_t>(backend::dtype_bytes(node.input(0).dtype())) >
-      80 * 1024)
-    return backend::no("a contraction of " + std::to_string(k) + " does not fit in SBUF");
   return backend::yes();
 }
 

@@ -181,6 +181,7 @@ Description read(const Layers& layers) {
     s.read("latency", pe.latency), s.read("load_divisor", pe.load_divisor, positive),
         s.read("load_min", pe.load_min);
     s.read("pair_bubble", pe.pair_bubble), s.read("passes_fp32", pe.passes_fp32, positive);
+    s.read("passes_fp32_onezero", pe.passes_fp32_onezero, positive), s.read("tile_min", pe.tile_min, 1, 128);
     s.read("passes_fp32_transpose", pe.passes_fp32_transpose, positive);
     s.read("passes_fp8", pe.passes_fp8, positive), s.read("transpose_exact", pe.transpose_exact);
     s.read("psum_bf16", pe.psum_bf16), s.finish();
@@ -196,6 +197,8 @@ Description read(const Layers& layers) {
     s.read("tensor_psum", v.tensor_psum, positive), s.read("reduce_16bit", v.reduce_16bit, positive);
     s.read("memset_16bit", v.memset_16bit, positive), s.read("scan_factor", v.scan_factor);
     s.read("reciprocal_factor", v.reciprocal_factor), s.read("bn_aggr_factor", v.bn_aggr_factor);
+    s.read("copy_8bit", v.copy_8bit, positive), s.read("dynamic_copy", v.dynamic_copy);
+    s.read("range_select", v.range_select);
     s.read("stride_factor", v.stride_factor, 1), s.read("stride_bytes", v.stride_bytes, 1), s.finish();
   }
   {
@@ -213,6 +216,7 @@ Description read(const Layers& layers) {
     s.read("ghz", g.ghz, positive), s.read("start", g.start), s.read("elements", g.elements, positive);
     s.read("function_factor", g.function_factor), s.read("random_factor", g.random_factor);
     s.read("partition_reduce_factor", g.partition_reduce_factor);
+    s.read("gather_start", g.gather_start), s.read("gather_element", g.gather_element, positive);
     s.read("latency", g.latency), s.finish();
   }
   {

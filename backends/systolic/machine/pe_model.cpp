@@ -19,10 +19,10 @@ void check(const Gemm& gemm) {
   constexpr int64_t largest = int64_t{1} << 20;
   for (const int64_t size : {gemm.m, gemm.n, gemm.k}) {
     if (size < 1 || size > largest)
-      throw Error(ErrorCode::invalid_argument,
-                  "the sizes of a product must be 1 to " + std::to_string(largest) + ", got " +
-                      std::to_string(gemm.m) + " x " + std::to_string(gemm.n) + " x " +
-                      std::to_string(gemm.k));
+      throw Error(ErrorCode::invalid_argument, "the sizes of a product must be 1 to " +
+                                                   std::to_string(largest) + ", got " +
+                                                   std::to_string(gemm.m) + " x " + std::to_string(gemm.n) +
+                                                   " x " + std::to_string(gemm.k));
   }
 }
 
@@ -74,9 +74,9 @@ double pe_passes(DType dtype, const PeDescription& pe) {
     case DType::float8_e5m2:
       return pe.passes_fp8;
     default:
-      throw Error(ErrorCode::invalid_argument,
-                  std::string("the tensor engine multiplies floats of 32 bits and less, not ") +
-                      dtype_name(dtype));
+      throw Error(
+          ErrorCode::invalid_argument,
+          std::string("the tensor engine multiplies floats of 32 bits and less, not ") + dtype_name(dtype));
   }
 }
 

@@ -89,7 +89,8 @@ struct CaseName {
 // nearest ones.
 std::vector<CaseName> list_cases(const Selection& selection = {});
 
-// Runs them. What a device throws, returns or writes becomes a Result; only a bad selection throws. Threads:
+// Runs them. What a device throws, returns or writes becomes a Result; only a bad selection
+// throws, and a device that computes nothing (invalid_argument). Threads:
 // the device must not be in use by anyone else while the cases about its memory run.
 Report run(const Device& device, const Selection& selection = {});
 

@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define HD_ABI_MAJOR 1u
-#define HD_ABI_MINOR 0u
+#define HD_ABI_MINOR 1u /* 1: HD_INFO_TIMING_ALONE */
 #define HD_MAX_RANK 8
 
 #if defined(_WIN32)
@@ -223,6 +223,10 @@ typedef struct hd_program_info {
 
 typedef enum hd_info_flags {
   HD_INFO_HOST_MEMORY = 1u, /* host addresses (hd_span.buffer NULL) may be bound, and rebind is implemented */
+  /* The device models time and computes no numbers: launches write nothing at all, not to outputs and not to
+   * variables. The runtime then fills what users see of its results with NaN (integers: 0) and updates no
+   * variable in a run that such a device takes part in. Copies still copy. */
+  HD_INFO_TIMING_ALONE = 2u,
 } hd_info_flags;
 
 typedef struct hd_info {

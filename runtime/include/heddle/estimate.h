@@ -3,8 +3,8 @@
 //   heddle::Estimate e = heddle::estimate(graph, heddle::Device::open("trn1:numerics=off"));
 //   e.simulated_ps();                                  // of one run; a model's time, never wall-clock time
 //
-// The graph is simplified, lowered, fused and compiled exactly as a Session would, but nothing is allocated, no
-// variable is initialised and nothing can run: a model of any size has an estimate. Open the device with
+// The graph is simplified, lowered, fused and compiled exactly as a Session would, but nothing is allocated,
+// no variable is initialised and nothing can run: a model of any size has an estimate. Open the device with
 // numerics=off, or compiling prepares numbers that nobody computes.
 #pragma once
 
@@ -28,10 +28,14 @@ class Estimate {
   // Bytes of the graph's variables, and of its inputs and outputs.
   uint64_t variable_bytes() const;
   uint64_t boundary_bytes() const;
+  // What a training step keeps between its passes: bytes of inputs and results of the forward pass that the
+  // backward pass reads. Nodes named "NODE/grad/..." (autodiff.h), and those that read their results, are the
+  // backward pass.
+  uint64_t kept_bytes() const;
   // What became of the nodes; no copies and no memory, because nothing is placed.
   Explanation explain() const;
-  // The device's profile (metrics of the profiler, shares, critical path, table of nodes) as a JSON object, and
-  // its trace for ui.perfetto.dev. "{}" and "[]" for a graph without nodes.
+  // The device's profile (metrics of the profiler, shares, critical path, table of nodes) as a JSON object,
+  // and its trace for ui.perfetto.dev. "{}" and "[]" for a graph without nodes.
   std::string report() const;
   std::string trace() const;
 
@@ -42,8 +46,8 @@ class Estimate {
   std::unique_ptr<Impl> impl_;
 };
 
-// Throws invalid_argument when the device's clock is not simulated, not_found for a named size without a number in
-// `binding`, unsupported (the refused nodes) and what the device's compiler throws.
+// Throws invalid_argument when the device's clock is not simulated, not_found for a named size without a
+// number in `binding`, unsupported (the refused nodes) and what the device's compiler throws.
 Estimate estimate(const Graph& graph, const Device& device, const DimBinding& binding = {});
 
 }  // namespace heddle

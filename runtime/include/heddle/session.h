@@ -59,6 +59,8 @@ class Session {
   // Inputs by name to outputs by name; names in `inputs` must be exactly the graph's. Throws not_found,
   // dtype_mismatch, shape_mismatch (naming the input), unsupported (the refused nodes), out_of_memory,
   // device, poisoned, cancelled. Not re-entrant: one run at a time per session.
+  // Where a device takes part that computes nothing (Device::computes), outputs that depend on it are NaN
+  // (integers and bool: 0), and every variable keeps the value it had.
   std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& inputs);
 
   // The same by position (graph.inputs() and graph.outputs() order) into tensors of the right type: allocates

@@ -26,6 +26,7 @@ struct DeviceFacts {
   uint64_t dtypes = all_dtype_bits;
   hd_clock clock = HD_CLOCK_WALL;
   bool host_memory = true;  // device memory is host memory: spans may be host addresses
+  bool computes = true;     // false: launches model time and write nothing (HD_INFO_TIMING_ALONE)
 };
 
 struct ProgramFacts {
