@@ -27,9 +27,11 @@ void visit(Nest& nest, const std::vector<Node>& body, int64_t bank_bytes) {
     if (engine_for(nest, maker) != Engine::act || maker.verb == Verb::activation_reduce) continue;
     if (reader.verb != Verb::tensor_tensor && reader.verb != Verb::scalar_tensor_tensor) continue;
     TileFamily& made = nest.tiles[static_cast<size_t>(maker.out[0].object)];
-    const bool reads_it = reader.in[0].object == maker.out[0].object || reader.in[1].object == maker.out[0].object;
-    if (reads_it && made.memory == Memory::sbuf && made.bytes() <= bank_bytes && in_sbuf(nest, reader.in[0]) &&
-        in_sbuf(nest, reader.in[1]) && mentions(nest, maker.out[0].object) == 2)
+    const bool reads_it =
+        reader.in[0].object == maker.out[0].object || reader.in[1].object == maker.out[0].object;
+    if (reads_it && made.memory == Memory::sbuf && made.bytes() <= bank_bytes &&
+        in_sbuf(nest, reader.in[0]) && in_sbuf(nest, reader.in[1]) &&
+        mentions(nest, maker.out[0].object) == 2)
       made.memory = Memory::psum;
   }
 }
