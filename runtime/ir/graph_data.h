@@ -39,8 +39,11 @@ struct GraphData : std::enable_shared_from_this<GraphData> {
 
 ValueType type_of(const ValueInfo& info);
 
-// "matmul 'layer0/matmul_1' (float32[batch,784], -)": how messages name a node.
-std::string describe_node(const OpSchema& op, const std::string& name,
+// What people call a node: its op, or its step for a pointwise node of one step ("add").
+const char* kind_of(const OpSchema& op, const Attributes& attributes);
+
+// "matmul 'layer0/matmul_1' (float32[batch,784], -)": how messages name a node. Without a name: "matmul (...)".
+std::string describe_node(const char* kind, const std::string& name,
                           std::span<const ValueType* const> inputs);
 
 // Checks the operand count against the schema and pads missing optional operands at the end. Throws
