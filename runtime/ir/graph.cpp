@@ -27,9 +27,9 @@ void expect_new_interface_name(const GraphData& data, const char* what, const st
 void expect_member(const GraphData* graph, const Value& value, const std::string& what) {
   if (!value) refuse(ErrorCode::invalid_argument, what + ": got no value");
   if (value.graph().data() != graph) {
-    refuse(ErrorCode::invalid_argument,
-           what + ": the value '" + value.name() + "' (" +
-               heddle::to_string(ValueType{value.dtype(), value.dims()}) + ") belongs to another graph");
+    refuse(ErrorCode::invalid_argument, what + ": the value '" + value.name() + "' (" +
+                                            heddle::to_string(ValueType{value.dtype(), value.dims()}) +
+                                            ") belongs to another graph");
   }
 }
 
@@ -103,6 +103,7 @@ Value Graph::variable(const std::string& name, DType dtype, const Shape& shape,
     }
   }
   expect_new_interface_name(*data_, "variable", name);
+  ir::check_initializer(initializer, name, dtype, shape);
   ValueInfo info;
   info.kind = ValueKind::variable;
   info.dtype = dtype;
@@ -159,8 +160,9 @@ std::vector<Value> Graph::add(const OpSchema& op, std::span<const Value> inputs,
   std::deque<ValueType> storage;
   const char* kind = ir::kind_of(op, attributes);
   // A node that nobody named is known by what it does, and by its scope when it has one.
-  const std::string shown =
-      !name.empty() ? data_->scope + name : data_->scope.empty() ? std::string() : data_->scope + kind;
+  const std::string shown = !name.empty()          ? data_->scope + name
+                            : data_->scope.empty() ? std::string()
+                                                   : data_->scope + kind;
   for (const Value& v : inputs) {
     if (v) expect_member(data_.get(), v, kind + (shown.empty() ? std::string() : " '" + shown + "'"));
     node.inputs.push_back(v ? v.id() : no_value);
