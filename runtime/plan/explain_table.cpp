@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <cctype>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 
 #include "heddle/explain.h"
@@ -88,12 +90,21 @@ std::string totals(const Explanation& explanation) {
     text += "; " + device + ": " + counted(total.nodes, "node", "nodes") + ", " + flops_text(total.flops);
   uint64_t bytes = 0;
   for (const Explanation::CopyRow& copy : explanation.copies) bytes += copy.bytes;
-  text += "; " + counted(explanation.copies.size(), "copy", "copies") + ", " +
-          bytes_text(static_cast<double>(bytes));
+  text +=
+      "; " + counted(explanation.copies.size(), "copy", "copies") +
+      (explanation.copies.empty() ? std::string()
+                                  : " (" + std::to_string(explanation.crossings()) + " between devices)") +
+      ", " + bytes_text(static_cast<double>(bytes));
   return text + '\n';
 }
 
 }  // namespace
+
+size_t Explanation::crossings() const {
+  return static_cast<size_t>(std::count_if(copies.begin(), copies.end(), [](const CopyRow& copy) {
+    return copy.from != copy.to && copy.from != "host" && copy.to != "host";
+  }));
+}
 
 std::string Explanation::table() const {
   std::string text;

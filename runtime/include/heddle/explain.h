@@ -37,10 +37,11 @@ struct Explanation {
     uint64_t constant_bytes = 0;
   };
   std::vector<NodeRow> nodes;   // in launch order
-  std::vector<CopyRow> copies;  // in step order
+  std::vector<CopyRow> copies;  // in step order; a run makes these, see RunReport::copies
   std::vector<MemoryRow> memory;
   std::vector<std::string> partitions;  // device of each
 
+  size_t crossings() const;   // copies from one device to another, see RunReport::crossings
   std::string table() const;  // for people
   std::string json() const;   // one document
 };

@@ -23,7 +23,8 @@ struct VariableSet;
 // set runs.
 class Variables {
  public:
-  explicit Variables(uint64_t seed = 0);
+  Variables();  // seed 0
+  explicit Variables(uint64_t seed);
 
   uint64_t seed() const;
   std::vector<std::string> names() const;  // sorted
