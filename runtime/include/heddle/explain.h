@@ -11,6 +11,9 @@ struct Explanation {
   struct Declined {
     std::string device;
     std::string reason;
+    // What was asked for when it was not the node itself: the composite that the node is a part of ("rope
+    // 'block0/rope_0' as a whole"), or one of its parts.
+    std::string what = {};
   };
   struct NodeRow {
     std::string name;
