@@ -36,7 +36,6 @@ void expect_member(const GraphData* graph, const Value& value, const std::string
 }  // namespace
 
 // ---- Value
-// ----------------------------------------------------------------------------------------------------
 
 Graph Value::graph() const {
   if (graph_ == nullptr) refuse(ErrorCode::invalid_argument, "a Value that is no value was used");
@@ -48,7 +47,6 @@ const Dims& Value::dims() const { return graph().info(id_).dims; }
 const std::string& Value::name() const { return graph().info(id_).name; }
 
 // ---- building
-// -------------------------------------------------------------------------------------------------
 
 Graph::Graph() : data_(std::make_shared<GraphData>()) {}
 
@@ -199,7 +197,6 @@ Graph::Scope Graph::scope(const std::string& prefix) {
 void Graph::pin(const std::string& device) { data_->device = device; }
 
 // ---- reading
-// --------------------------------------------------------------------------------------------------
 
 size_t Graph::node_count() const { return data_->nodes.size(); }
 size_t Graph::value_count() const { return data_->values.size(); }
