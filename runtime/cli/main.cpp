@@ -80,7 +80,10 @@ int main(int argc, char** argv) {
   try {
     return run(argc, argv);
   } catch (const heddle::Error& e) {
-    return fail(failure, e.what());
+    // The library names its own remedy; this is the command's.
+    const bool refused = e.code() == heddle::ErrorCode::unsupported &&
+                         std::string(e.what()).find("Fallback::allow") != std::string::npos;
+    return fail(failure, std::string(e.what()) + (refused ? "\non the command line: --fallback cpu" : ""));
   } catch (const std::bad_alloc&) {
     return fail(failure, "the host's memory is exhausted; use a smaller model or batch");
   } catch (const std::exception& e) {
