@@ -15,6 +15,7 @@
 #include "cli/device_options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/report_page.h"
 #include "cli/train_report.h"
 #include "cli/training.h"
 #include "cli/training_checkpoint.h"
@@ -32,7 +33,7 @@ struct Options {
   SettingOptions settings;
   int64_t steps = 0;
   CLI::Option* steps_option = nullptr;
-  std::string save, resume, trace;
+  std::string save, resume, trace, report;
   int64_t save_every = 0;
   bool json = false;
 };
@@ -163,6 +164,7 @@ void run(const Options& options) {
   // Hours of training must not end with a file that cannot be written.
   for (const std::string& file : {options.save, options.trace})
     if (!file.empty()) io::expect_replaceable(file);
+  expect_report_file(options.report);
   bool anything_left = false;
   const Graph graph = start.settings.training_step();
   for (const DeviceState& state : start.states) {
@@ -224,6 +226,7 @@ void run(const Options& options) {
                                                                 : "; go on with --resume " + options.save));
   }
 
+  if (!options.report.empty()) write_report(options.report, train_page(start.settings, runs));
   if (options.json) {
     print_document(train_document(start.settings, runs));
   } else {
@@ -231,6 +234,7 @@ void run(const Options& options) {
     if (!options.save.empty()) print("Saved to " + options.save + ".\n");
     if (!options.trace.empty())
       print("Trace written to " + options.trace + ": open it at ui.perfetto.dev.\n");
+    if (!options.report.empty()) print("Report written to " + options.report + ".\n");
   }
   if (agree(start.settings, runs) == false)
     throw Error(ErrorCode::device,
@@ -267,6 +271,7 @@ void add_train(CLI::App& app) {
       ->add_option("--trace", options->trace,
                    "Write a trace of the second to fourth step of each device, for ui.perfetto.dev")
       ->type_name("FILE.json");
+  add_report_option(*command, options->report);
   command->add_flag("--json", options->json, "Print one JSON document at the end instead of tables");
   command->footer(
       "Example: heddle train --text /usr/share/common-licenses/GPL-3 --device cpu --device trn1 --steps 300");
