@@ -6,8 +6,9 @@ namespace heddle::cli {
 
 void add_report_option(CLI::App& command, std::string& file) {
   command
-      .add_option("--report", file,
-                  "Write one self-contained page with timeline, roofline, shares of each engine and a table of ops")
+      .add_option(
+          "--report", file,
+          "Write one self-contained page with timeline, roofline, shares of each engine and a table of ops")
       ->type_name("FILE.html");
 }
 

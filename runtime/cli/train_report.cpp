@@ -207,10 +207,12 @@ systolic::Page train_page(const TrainingSettings& settings, const std::vector<Tr
       line.x.push_back(static_cast<double>(run.first_step) + static_cast<double>(i) + 1);
       line.y.push_back(run.losses[i]);
     }
-    for (size_t p = 0; p < run.simulated_reports.size(); ++p)
+    for (size_t p = 0; p < run.simulated_reports.size(); ++p) {
+      if (run.simulated_reports[p].find("\"activity\"") == std::string::npos) continue;  // a plugin's
       page.runs.push_back({"A step on " + run.device +
                                (run.simulated_reports.size() > 1 ? ", partition " + std::to_string(p) : ""),
                            run.simulated_reports[p]});
+    }
   }
   page.tables.push_back(devices);
   page.charts.push_back(losses);

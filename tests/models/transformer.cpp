@@ -1,4 +1,5 @@
-// The published transformers: sizes, and that their graphs and parts hold exactly the parameters of the model.
+// The published transformers: sizes, and that their graphs and parts hold exactly the parameters of the
+// model.
 #include "heddle/models/transformer.h"
 
 #include <map>
@@ -37,11 +38,10 @@ int64_t numbers(const std::vector<TransformerPart>& parts) {
 
 TEST_CASE("parameters of the published models", "[models]") {
   // As released: gpt2 and BERT's masked-word model count the tied embedding once.
-  const std::map<std::string, int64_t> published = {{"gpt2", 124439808},       {"gpt2-medium", 354823168},
-                                                    {"gpt2-large", 774030080}, {"gpt2-xl", 1557611200},
-                                                    {"bert-base", 109514298},  {"llama2-7b", 6738415616},
-                                                    {"llama2-13b", 13015864320}, {"llama2-70b", 68976648192},
-                                                    {"llama3-8b", 8030261248}};
+  const std::map<std::string, int64_t> published = {
+      {"gpt2", 124439808},         {"gpt2-medium", 354823168},  {"gpt2-large", 774030080},
+      {"gpt2-xl", 1557611200},     {"bert-base", 109514298},    {"llama2-7b", 6738415616},
+      {"llama2-13b", 13015864320}, {"llama2-70b", 68976648192}, {"llama3-8b", 8030261248}};
   for (const auto& [name, count] : published) {
     CAPTURE(name);
     CHECK(transformer_parameter_count(transformer_preset(name)) == count);

@@ -27,8 +27,8 @@ class Svg {
     text_ += text;
   }
   void rect(double x, double y, double width, double height, const std::string& fill, double opacity = 1) {
-    add("<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"%s\" fill-opacity=\"%.3g\"/>", x, y,
-        width, height, fill.c_str(), opacity);
+    add("<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"%s\" fill-opacity=\"%.3g\"/>", x,
+        y, width, height, fill.c_str(), opacity);
   }
   void line(double x1, double y1, double x2, double y2, const char* style) {
     add("<line x1=\"%.2f\" y1=\"%.2f\" x2=\"%.2f\" y2=\"%.2f\" %s/>", x1, y1, x2, y2, style);
@@ -115,7 +115,8 @@ std::string time_text(double seconds) {
 }
 
 std::string unit_colour(const std::string& unit) {
-  constexpr std::array<const char*, 6> colours = {"#2563eb", "#d97706", "#059669", "#7c3aed", "#6b7280", "#dc2626"};
+  constexpr std::array<const char*, 6> colours = {"#2563eb", "#d97706", "#059669",
+                                                  "#7c3aed", "#6b7280", "#dc2626"};
   for (size_t u = 0; u < units.size(); ++u)
     if (unit == units[u]) return colours[u];
   return "#374151";
@@ -138,8 +139,8 @@ std::string timeline_svg(const ordered_json& report) {
     for (size_t s = 1; s <= shares.size(); ++s) {
       if (s < shares.size() && level(s) == level(begin)) continue;
       if (level(begin) > 0)
-        svg.rect(left + slice * static_cast<double>(begin), y + 2, slice * static_cast<double>(s - begin), row - 6,
-                 unit_colour(units[u]), 0.15 + 0.85 * static_cast<double>(level(begin)) / 20);
+        svg.rect(left + slice * static_cast<double>(begin), y + 2, slice * static_cast<double>(s - begin),
+                 row - 6, unit_colour(units[u]), 0.15 + 0.85 * static_cast<double>(level(begin)) / 20);
       begin = s;
     }
   }
@@ -154,10 +155,11 @@ std::string timeline_svg(const ordered_json& report) {
 
 std::string shares_svg(const ordered_json& report) {
   constexpr double left = 70, width = 1000, row = 26, top = 4;
-  constexpr std::array<std::array<const char*, 3>, 4> kinds = {{{"_engine_active_time_percent", "busy", ""},
-                                                               {"_engine_waiting_dma_percent", "waiting for DMA", "#fca5a5"},
-                                                               {"_engine_waiting_engine_percent", "waiting for another engine", "#fcd9a0"},
-                                                               {"_engine_idle_percent", "idle", "#eef0f3"}}};
+  constexpr std::array<std::array<const char*, 3>, 4> kinds = {
+      {{"_engine_active_time_percent", "busy", ""},
+       {"_engine_waiting_dma_percent", "waiting for DMA", "#fca5a5"},
+       {"_engine_waiting_engine_percent", "waiting for another engine", "#fcd9a0"},
+       {"_engine_idle_percent", "idle", "#eef0f3"}}};
   const double span = width - left - 10;
   Svg svg(width, top + row * 5 + 24, "What each engine's time goes to");
   for (size_t u = 0; u + 1 < units.size(); ++u) {
@@ -172,8 +174,8 @@ std::string shares_svg(const ordered_json& report) {
       if (length > 44) {
         char percent[16];
         std::snprintf(percent, sizeof percent, "%.1f %%", share);
-        svg.add("<text x=\"%.2f\" y=\"%.2f\" text-anchor=\"middle\" fill=\"%s\">%s</text>", x + length / 2, y + 16,
-                *colour ? "#374151" : "#ffffff", percent);
+        svg.add("<text x=\"%.2f\" y=\"%.2f\" text-anchor=\"middle\" fill=\"%s\">%s</text>", x + length / 2,
+                y + 16, *colour ? "#374151" : "#ffffff", percent);
       }
       x += length;
     }
@@ -190,7 +192,8 @@ std::string shares_svg(const ordered_json& report) {
 
 std::string roofline_svg(const ordered_json& report) {
   const ordered_json& roof = report.at("roofline");
-  const double peak = roof.at("peak_flops"), bandwidth = roof.at("hbm_bytes_per_second"), ridge = peak / bandwidth;
+  const double peak = roof.at("peak_flops"), bandwidth = roof.at("hbm_bytes_per_second"),
+               ridge = peak / bandwidth;
   constexpr double left = 70, bottom = 40, width = 1000, height = 300, top = 12, right = 24;
   struct Point {
     double intensity, flops;
@@ -202,7 +205,8 @@ std::string roofline_svg(const ordered_json& report) {
   for (const ordered_json& node : report.at("nodes")) {
     const double flops = node.at("flops"), bytes = node.at("hbm_bytes"), time = node.at("critical_time");
     if (flops > 0 && bytes > 0 && time > 0)
-      points.push_back({flops / bytes, std::min(flops / time, peak), node.at("scope"), node.at("bound_by"), false});
+      points.push_back(
+          {flops / bytes, std::min(flops / time, peak), node.at("scope"), node.at("bound_by"), false});
   }
   const double intensity = roof.at("intensity"), achieved = roof.at("achieved_flops");
   if (intensity > 0 && achieved > 0) points.push_back({intensity, achieved, "the whole run", "", true});
@@ -228,17 +232,23 @@ std::string roofline_svg(const ordered_json& report) {
     svg.text(left - 8, at_y(v) + 4, quantity_text(v), "end");
   }
   svg.text((left + width - right) / 2, height - 6, "operations per byte of HBM", "middle");
-  svg.add("<text transform=\"translate(14 %.0f) rotate(-90)\" text-anchor=\"middle\">operations per second</text>",
-          (height - bottom + top) / 2);
+  svg.add(
+      "<text transform=\"translate(14 %.0f) rotate(-90)\" text-anchor=\"middle\">operations per "
+      "second</text>",
+      (height - bottom + top) / 2);
   const double start = std::max(low_x, low_y / bandwidth);
-  svg.add("<polyline fill=\"none\" stroke=\"#111827\" stroke-width=\"2\" points=\"%.1f,%.1f %.1f,%.1f %.1f,%.1f\"/>",
-          at_x(start), at_y(start * bandwidth), at_x(ridge), at_y(peak), at_x(high_x), at_y(peak));
-  svg.text(at_x(ridge) + 6, at_y(peak) - 6, "peak " + quantity_text(peak) + "Op/s, HBM " + quantity_text(bandwidth) + "B/s");
+  svg.add(
+      "<polyline fill=\"none\" stroke=\"#111827\" stroke-width=\"2\" points=\"%.1f,%.1f %.1f,%.1f "
+      "%.1f,%.1f\"/>",
+      at_x(start), at_y(start * bandwidth), at_x(ridge), at_y(peak), at_x(high_x), at_y(peak));
+  svg.text(at_x(ridge) + 6, at_y(peak) - 6,
+           "peak " + quantity_text(peak) + "Op/s, HBM " + quantity_text(bandwidth) + "B/s");
   for (const Point& p : points) {
-    svg.add("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%d\" fill=\"%s\" fill-opacity=\"0.75\" stroke=\"#fff\">", at_x(p.intensity),
-            at_y(p.flops), p.whole ? 7 : 4, p.whole ? "#111827" : unit_colour(p.unit).c_str());
-    svg.raw("<title>" + escaped(p.name) + ": " + quantity_text(p.intensity) + " op/B, " + quantity_text(p.flops) +
-            "Op/s</title></circle>");
+    svg.add("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%d\" fill=\"%s\" fill-opacity=\"0.75\" stroke=\"#fff\">",
+            at_x(p.intensity), at_y(p.flops), p.whole ? 7 : 4,
+            p.whole ? "#111827" : unit_colour(p.unit).c_str());
+    svg.raw("<title>" + escaped(p.name) + ": " + quantity_text(p.intensity) + " op/B, " +
+            quantity_text(p.flops) + "Op/s</title></circle>");
   }
   return svg.finish();
 }
@@ -246,7 +256,9 @@ std::string roofline_svg(const ordered_json& report) {
 std::string chart_svg(const PageChart& chart) {
   constexpr double left = 76, bottom = 42, width = 1000, height = 300, top = 14, right = 160;
   double low_x = INFINITY, high_x = -INFINITY, low_y = INFINITY, high_y = -INFINITY;
-  const auto usable = [](const PageChart::Line& l, size_t i) { return std::isfinite(l.x[i]) && std::isfinite(l.y[i]); };
+  const auto usable = [](const PageChart::Line& l, size_t i) {
+    return std::isfinite(l.x[i]) && std::isfinite(l.y[i]);
+  };
   for (const PageChart::Line& l : chart.lines)
     for (size_t i = 0; i < std::min(l.x.size(), l.y.size()); ++i) {
       if (!usable(l, i)) continue;
@@ -285,9 +297,12 @@ std::string chart_svg(const PageChart& chart) {
       std::snprintf(point, sizeof point, "%.1f,%.1f ", at_x(l.x[i]), at_y(l.y[i]));
       points += point;
     }
-    svg.raw("<polyline fill=\"none\" stroke-width=\"1.8\" stroke=\"" + colour + "\" points=\"" + points + "\"/>");
+    svg.raw("<polyline fill=\"none\" stroke-width=\"1.8\" stroke=\"" + colour + "\" points=\"" + points +
+            "\"/>");
     for (size_t i = 0; i < count && count <= 40; ++i)
-      if (usable(l, i)) svg.add("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>", at_x(l.x[i]), at_y(l.y[i]), colour.c_str());
+      if (usable(l, i))
+        svg.add("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>", at_x(l.x[i]), at_y(l.y[i]),
+                colour.c_str());
     const double y = top + 10 + 20 * static_cast<double>(n);
     svg.rect(width - right + 14, y - 9, 12, 12, colour);
     svg.text(width - right + 32, y + 1, l.name);

@@ -1,5 +1,5 @@
-// Reports as one self-contained HTML page: pictures are inline SVG, nothing is loaded from elsewhere. Every page is
-// stamped as simulated.
+// Reports as one self-contained HTML page: pictures are inline SVG, nothing is loaded from elsewhere. Every
+// page is stamped as simulated.
 //
 //   Page page{.title = "softmax on trn1", .runs = {{"softmax", program.report()}}};
 //   write(html_page(page));
