@@ -1,7 +1,9 @@
 // What bounds the kernels of the simulated NeuronCore, and how close they come: simulated time alone,
 // calibrated column. Deterministic; no tensor exists and nothing is computed.
 //
-//   bench_systolic [--device trn1] [--json] [NAME...]     NAME: rows whose name contains one of these
+//   bench_systolic [--device trn1] [--json] [--trace FILE] [NAME...]
+//
+// NAME: rows whose name contains one of these; FILE: Perfetto trace of the last row.
 //
 // A row: the kernel, its simulated time, the sum of each engine's issue intervals, of the time DVE and ACT
 // hold PSUM's port, of DMA engine time over the engines; the largest of them (the binding resource) and the
@@ -11,6 +13,7 @@
 //   adamw                           the larger of dma and dve >= 85 %
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "bench/kernel_bounds.h"
@@ -41,10 +44,10 @@ std::vector<Row> rows() {
       {"matmul 4096x8192x8192 bf16", matmul_case(4096, 8192, 8192, bf16, false)},
       {"matmul 2048x2048x2048 bf16", matmul_case(2048, 2048, 2048, bf16, false)},
       {"matmul 2048x2048x2048 f32", matmul_case(2048, 2048, 2048, f32, false)},
-      {"attention S4096 d128 bf16", attention_case(1, 4096, 128, false)},
+      {"attention S4096 d128 bf16 full", attention_case(1, 4096, 128, false)},
       {"attention S4096 d128 bf16 causal", attention_case(1, 4096, 128, true)},
       {"attention S1024 d64 bf16 causal 8 heads", attention_case(8, 1024, 64, true)},
-      {"attention_grad S4096 d128 bf16", attention_grad_case(1, 4096, 128, false)},
+      {"attention_grad S4096 d128 bf16 full", attention_grad_case(1, 4096, 128, false)},
       {"attention_grad S4096 d128 bf16 causal", attention_grad_case(1, 4096, 128, true)},
       {"adamw 16 x 1024x4096", adamw_case(16, 1024, 4096, 0)},
       {"adamw 12 x 768x768 and 50 x 768", adamw_case(12, 768, 768, 50)},
@@ -52,7 +55,7 @@ std::vector<Row> rows() {
       {"rms_norm 4096x1024 bf16", norm("rms_norm", 4096, 1024)},
       {"layer_norm_grad 4096x1024 bf16", norm("layer_norm_grad", 4096, 1024)},
       {"rms_norm_grad 4096x1024 bf16", norm("rms_norm_grad", 4096, 1024)},
-      {"softmax 4096x2048 bf16", {"softmax", {{"axis", int64_t{-1}}}, {logits}}},
+      {"softmax 4096x2048 bf16", {"softmax", {{"axis", int64_t{1}}}, {logits}}},
       {"cross_entropy 4096x2048 bf16", {"cross_entropy", {}, {logits, targets}}},
       {"cross_entropy_grad 4096x2048 bf16", {"cross_entropy_grad", {}, {per_row, logits, targets, per_row}}},
   };
@@ -61,12 +64,15 @@ std::vector<Row> rows() {
 int run(int argc, char** argv) {
   std::string device = "trn1";
   bool json = false;
+  const char* trace = nullptr;
   std::vector<std::string> wanted;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--json") == 0)
       json = true;
     else if (std::strcmp(argv[i], "--device") == 0 && i + 1 < argc)
       device = argv[++i];
+    else if (std::strcmp(argv[i], "--trace") == 0 && i + 1 < argc)
+      trace = argv[++i];
     else
       wanted.emplace_back(argv[i]);
   }
@@ -82,7 +88,9 @@ int run(int argc, char** argv) {
           return row.name.find(w) != std::string::npos;
         }))
       continue;
-    const KernelBounds b = measure(row.kernel, device);
+    const systolic::Program program = compile_kernel(row.kernel, device);
+    const KernelBounds b = bounds_of(program);
+    if (trace != nullptr) std::ofstream(trace) << program.trace();
     const KernelBounds::Bound bound = b.binding();
     if (json)
       document["rows"].push_back({{"kernel", row.name},

@@ -23,5 +23,6 @@ void add_sim(CLI::App& app);
 void add_sim_gemm(CLI::App& sim);
 void add_sim_model(CLI::App& sim);
 void add_sim_replay(CLI::App& sim);
+void add_sim_calibrate(CLI::App& sim);
 
 }  // namespace heddle::cli

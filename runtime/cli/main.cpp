@@ -2,6 +2,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <new>
@@ -52,7 +53,9 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {  // --help, --version
-    return app.exit(e);
+    const int status = app.exit(e);
+    std::cout.flush();
+    return std::cout ? status : fail(failure, "standard output cannot be written");
   } catch (const CLI::ParseError& e) {
     const CLI::App& last = deepest(app);
     const bool takes_subcommands = !last.get_subcommands([](const CLI::App*) { return true; }).empty();
@@ -70,6 +73,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of the write, which says so
   // Standard output belongs to results.
   spdlog::set_default_logger(spdlog::stderr_color_mt("heddle"));
   spdlog::set_pattern("heddle: %l: %v");

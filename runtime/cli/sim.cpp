@@ -12,6 +12,7 @@ void add_sim(CLI::App& app) {
   add_sim_gemm(*sim);
   add_sim_model(*sim);
   add_sim_replay(*sim);
+  add_sim_calibrate(*sim);
   sim->footer("Example: heddle sim gemm --m 1024 --n 1024 --k 1024 --device trn1");
 }
 

@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -23,6 +25,7 @@
 #include "heddle/error.h"
 #include "heddle/trace.h"
 #include "io/file.h"
+#include "io/safetensors.h"
 #include "plan/text_table.h"
 
 namespace heddle::cli {
@@ -36,7 +39,35 @@ struct Options {
   std::string save, resume, trace, report;
   int64_t save_every = 0;
   bool json = false;
+  std::vector<std::pair<std::string, CLI::Option*>> files;  // options that name one
 };
+
+bool is_same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  if (std::filesystem::equivalent(a, b, error)) return true;
+  const auto real_a = std::filesystem::weakly_canonical(a, error);
+  return !error && real_a == std::filesystem::weakly_canonical(b, error) && !error;
+}
+
+// Files that are written must not be those that are read, nor each other; only a checkpoint may go on in
+// place.
+void expect_files_apart(const Options& options, const std::string& text) {
+  std::vector<std::pair<std::string, std::string>> given;
+  for (const auto& [name, option] : options.files)
+    if (option->count() > 0) given.emplace_back(name, option->as<std::string>());
+  for (const auto& [name, file] : given)
+    if (file.empty()) throw UsageError(name + " needs the name of a file");
+  if (!text.empty()) given.emplace_back("--text", text);
+  for (size_t i = 0; i < given.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const auto& [a, file_a] = given[j];
+      const auto& [b, file_b] = given[i];
+      const bool may_be_one = (a == "--save" && b == "--resume") || (a == "--resume" && b == "--text");
+      if (!may_be_one && is_same_file(file_a, file_b))
+        throw UsageError(a + " and " + b + " name the same file, '" + file_a + "'");
+    }
+  }
+}
 
 // Ctrl-C ends the run between two steps, so that it can be saved; a second one ends the process.
 std::atomic<bool> interrupted{false};
@@ -124,13 +155,14 @@ class RowPrinter {
       print(line);
       header_ = true;
     }
-    char simulated[32] = "-", engine[32] = "-";
+    char loss[32] = "-", simulated[32] = "-", engine[32] = "-";
+    if (std::isfinite(row.loss)) std::snprintf(loss, sizeof loss, "%.4f", row.loss);
     if (row.simulated_us_per_step)
       std::snprintf(simulated, sizeof simulated, "%.1f", *row.simulated_us_per_step);
     if (row.tensor_engine_percent)
       std::snprintf(engine, sizeof engine, "%.1f %%", *row.tensor_engine_percent);
-    std::snprintf(line, sizeof line, "%-12s %8lld %10.4f %12s %18s %14s\n", row.device.c_str(),
-                  static_cast<long long>(row.step), row.loss, plan::count_text(row.tokens_per_s).c_str(),
+    std::snprintf(line, sizeof line, "%-12s %8lld %10s %12s %18s %14s\n", row.device.c_str(),
+                  static_cast<long long>(row.step), loss, plan::count_text(row.tokens_per_s).c_str(),
                   simulated, engine);
     print(line);
   }
@@ -161,6 +193,20 @@ void run(const Options& options) {
                         : start.settings.is_text()        ? 300
                                                           : 500;
 
+  for (const Device& device : devices)
+    if (!device.computes() && !options.save.empty())
+      throw UsageError("'" + device.spec() +
+                       "' computes no numbers (numerics=off): leave --save out, or that option");
+
+  expect_files_apart(options, start.settings.text);
+  if (!options.save.empty()) {
+    try {
+      io::format_safetensors_header({{}, to_metadata(start.settings)});
+    } catch (const Error&) {
+      throw UsageError("the name of --text, '" + start.settings.text +
+                       "', is not UTF-8, and --save writes it into the checkpoint: rename the file");
+    }
+  }
   // Hours of training must not end with a file that cannot be written.
   for (const std::string& file : {options.save, options.trace})
     if (!file.empty()) io::expect_replaceable(file);
@@ -272,6 +318,8 @@ void add_train(CLI::App& app) {
                    "Write a trace of the second to fourth step of each device, for ui.perfetto.dev")
       ->type_name("FILE.json");
   add_report_option(*command, options->report);
+  for (const char* name : {"--save", "--resume", "--trace", "--report"})
+    options->files.emplace_back(name, command->get_option(name));
   command->add_flag("--json", options->json, "Print one JSON document at the end instead of tables");
   command->footer(
       "Example: heddle train --text /usr/share/common-licenses/GPL-3 --device cpu --device trn1 --steps 300");

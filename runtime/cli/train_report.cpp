@@ -77,6 +77,9 @@ std::string learned(const TrainingSettings& settings, const std::vector<Training
            (text.empty() ? ". The text is too short to hold a part out."
                          : ". On the part that was held out: " + text + ".");
   }
+  for (const TrainingRun& run : runs)
+    if (run.losses.empty())
+      text += (text.empty() ? "" : "; ") + run.device + ": nothing, it computes no numbers";
   return text.empty() ? "Nothing was held out."
                       : "Of " + std::to_string(runs.front().evaluation.examples) +
                             " sums that were never trained on, every digit is right for " + text + ".";

@@ -137,6 +137,8 @@ TrainingRun train_on(const std::vector<Device>& devices, Fallback fallback, cons
   Session session(graph, devices, variables, options);
   const Explanation plan = session.explain();
   run.memory = plan.memory;
+  const bool computes =
+      std::all_of(devices.begin(), devices.end(), [](const Device& device) { return device.computes(); });
   run.device_name = devices.front().spec();
   for (const Explanation::NodeRow& node : plan.nodes) ++run.nodes[node.device];
   run.compile_s = seconds_since(begin);
@@ -169,8 +171,8 @@ TrainingRun train_on(const std::vector<Device>& devices, Fallback fallback, cons
     session.run(inputs, outputs);
     const double seconds = seconds_since(start);
     const double loss = outputs[loss_index].at(0);
-    run.losses.push_back(loss);
-    if (!std::isfinite(loss)) {
+    if (computes) run.losses.push_back(loss);
+    if (computes && !std::isfinite(loss)) {
       throw Error(ErrorCode::device, "the loss on '" + state.device + "' is " + std::to_string(loss) +
                                          " at step " + std::to_string(step + 1) +
                                          ": train with a lower --lr");
@@ -195,7 +197,7 @@ TrainingRun train_on(const std::vector<Device>& devices, Fallback fallback, cons
   run.simulated_reports = session.simulated_reports();
   run.tensor_engine_percent = tensor_engine_percent(run.simulated_reports);
   run.state = state_of(state.device, step, variables);
-  if (!run.stopped) {
+  if (!run.stopped && computes) {
     options.freeze = true;
     Judge judge(devices, options, settings, variables);
     run.evaluation = task.evaluate(judge.model());

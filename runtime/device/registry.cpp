@@ -175,6 +175,7 @@ const std::string& Device::name() const { return impl_->name(); }
 const std::string& Device::spec() const { return impl_->spec(); }
 const std::string& Device::description() const { return impl_->description(); }
 Clock Device::clock() const { return impl_->simulated() ? Clock::simulated : Clock::wall; }
+bool Device::computes() const { return impl_->computes(); }
 uint64_t Device::memory_bytes() const { return impl_->memory_bytes(); }
 void Device::trim() {
   if (const auto* trim = static_cast<const hd_trim_v1*>(impl_->extension(HD_EXTENSION_TRIM)))

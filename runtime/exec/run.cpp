@@ -162,40 +162,41 @@ void Session::Impl::run_step(Plan& plan, size_t index, std::span<const Tensor> i
   const auto staged = [&](hd_span target) {
     plan::DeviceUse &from = plan.devices[step.from], &to = plan.devices[step.to];
     const hd_span host = device::host_span(plan.staging[index].data(), step.bytes);
-    from.device->copy_now(from.stream, host, step.source);
+    if (!step.hollow) from.device->copy_now(from.stream, host, step.source);  // else filled once for all
     to.device->copy_now(to.stream, target, host);
   };
   switch (step.kind) {
     case Step::Kind::launch:
       launch(plan, plan.partitions[step.partition]);
-      break;
+      return;
     case Step::Kind::transfer:
       staged(step.target);
-      ++report.copies;
-      report.copy_bytes += step.bytes;
+      ++report.crossings;
       break;
     case Step::Kind::upload: {
       plan::DeviceUse& to = plan.devices[step.to];
       to.device->copy_now(to.stream, step.target, device::host_span(inputs[step.index].data(), step.bytes));
-      ++report.host_copies;
       break;
     }
     case Step::Kind::download: {
-      if (!outputs[step.index].defined()) break;
+      if (!outputs[step.index].defined()) return;
       plan::DeviceUse& from = plan.devices[step.from];
-      from.device->copy_now(from.stream, device::host_span(outputs[step.index].data(), step.bytes),
-                            step.source);
-      ++report.host_copies;
+      if (!step.hollow)
+        from.device->copy_now(from.stream, device::host_span(outputs[step.index].data(), step.bytes),
+                              step.source);
       break;
     }
     case Step::Kind::commit:
-      if (step.from == step.to)
+      if (step.from == step.to) {
         plan.devices[step.to].device->copy_now(plan.devices[step.to].stream, step.target, step.source);
-      else
+      } else {
         staged(step.target);
-      ++report.host_copies;
+        ++report.crossings;
+      }
       break;
   }
+  ++report.copies;
+  report.copy_bytes += step.bytes;
 }
 
 void Session::Impl::run(std::span<const Tensor> given, std::span<Tensor> outputs) {
@@ -227,7 +228,7 @@ void Session::Impl::run(std::span<const Tensor> given, std::span<Tensor> outputs
     // What a started launch or commit may have written in part is poisoned; the rest still holds its old
     // value.
     const bool interrupted = step < plan.steps.size();
-    for (size_t s = 0; interrupted && s <= step; ++s) {
+    for (size_t s = 0; interrupted && plan.computes && s <= step; ++s) {
       const Step& done = plan.steps[s];
       if (done.kind == Step::Kind::commit) states[done.index]->poisoned = true;
       if (done.kind != Step::Kind::launch) continue;
@@ -236,7 +237,11 @@ void Session::Impl::run(std::span<const Tensor> given, std::span<Tensor> outputs
     }
     throw;
   }
-  for (uint32_t v : plan.updated_variables) ++states[v]->generation;
+  for (uint32_t o : plan.hollow_outputs)
+    if (outputs[o].defined())
+      plan::fill_hollow({static_cast<std::byte*>(outputs[o].data()), outputs[o].bytes()}, outputs[o].dtype());
+  if (plan.computes)
+    for (uint32_t v : plan.updated_variables) ++states[v]->generation;
   report.wall_ns = now_ns() - begin;
 }
 

@@ -15,17 +15,27 @@
 #include "tests/catch.h"
 #include "tests/expect_error.h"
 #include "tests/property.h"
-#include "tests/systolic/kernel_run.h"
 
 using namespace heddle;
 using namespace heddle::test;
+
+namespace {
+
+Tensor random_tensor(std::mt19937_64& random, const Shape& shape) {
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  Tensor t(f32, shape);
+  for (float& x : t.values<float>()) x = uniform(random);
+  return t;
+}
+
+}  // namespace
 
 TEST_CASE("an estimate is the simulated time of a run", "[systolic]") {
   Graph g;
   const Value x = g.input("x", f32, {64, 96}), w = g.variable("w", f32, {96, 32}, init::normal(1));
   g.output("y", tanh(matmul(x, w)));
-  const Estimate e = estimate(g, heddle::Device::open("trn1:numerics=off"));
-  Session session(g, {heddle::Device::open("trn1")});
+  const Estimate e = estimate(g, Device::open("trn1:numerics=off"));
+  Session session(g, {Device::open("trn1")});
   session.run({{"x", Tensor::full(1, f32, {64, 96})}});
   CHECK(e.simulated_ps() == session.last_run().simulated_ps);
   CHECK(e.simulated_ps() > 0);
@@ -39,16 +49,16 @@ TEST_CASE("an estimate is the simulated time of a run", "[systolic]") {
 TEST_CASE("an estimate allocates nothing: 256 TiB of weights have one", "[systolic]") {
   Graph g;
   const Value w = g.variable("w", f32, {int64_t{1} << 26, int64_t{1} << 20}, init::normal(1));
-  const Value part = heddle::slice(heddle::slice(w, 0, 0, 128), 1, 0, 64);
+  const Value part = slice(slice(w, 0, 0, 128), 1, 0, 64);
   g.output("y", matmul(g.input("x", f32, {1, 128}), part));
-  CHECK(estimate(g, heddle::Device::open("trn1:numerics=off")).variable_bytes() == uint64_t{1} << 48);
+  CHECK(estimate(g, Device::open("trn1:numerics=off")).variable_bytes() == uint64_t{1} << 48);
 }
 
 TEST_CASE("estimates need a model of time", "[systolic]") {
   Graph g;
   g.output("y", tanh(g.input("x", f32, {4})));
   expect_error(ErrorCode::invalid_argument, "no model of time",
-               [&] { (void)estimate(g, heddle::Device::open("reference")); });
+               [&] { (void)estimate(g, Device::open("reference")); });
 }
 
 TEST_CASE("what training keeps: what the forward pass makes or reads and the backward pass reads",
@@ -60,7 +70,7 @@ TEST_CASE("what training keeps: what the forward pass makes or reads and the bac
   g.output("y", y);
   g.output("dw", gradients(sum(y * dy), {w})[0]);
   // The derivative of exp needs its result y, dw needs x; dy is the backward pass's own.
-  CHECK(estimate(g, heddle::Device::open("trn1:numerics=off")).kept_bytes() == (32 * 64 + 32 * 16) * 4);
+  CHECK(estimate(g, Device::open("trn1:numerics=off")).kept_bytes() == (32 * 64 + 32 * 16) * 4);
 }
 
 TEST_CASE("contractions that no strip of SBUF holds, and losses over many classes", "[systolic]") {
@@ -76,11 +86,11 @@ TEST_CASE("contractions that no strip of SBUF holds, and losses over many classe
   Tensor classes(i32, {130});
   for (int64_t i = 0; i < 130; ++i)
     classes.set(i, i == 3 ? -100 : static_cast<double>(draw(random, 0, 5999)));
-  const std::map<std::string, Tensor> inputs = {{"a", random_tensor(random, f32, {3, 25000})},
-                                                {"b", random_tensor(random, f32, {25000, 5})},
-                                                {"logits", random_tensor(random, f32, {130, 6000})},
+  const std::map<std::string, Tensor> inputs = {{"a", random_tensor(random, {3, 25000})},
+                                                {"b", random_tensor(random, {25000, 5})},
+                                                {"logits", random_tensor(random, {130, 6000})},
                                                 {"targets", classes}};
-  Session simulated(g, {heddle::Device::open("trn1")}), reference(g, {heddle::Device::open("reference")});
+  Session simulated(g, {Device::open("trn1")}), reference(g, {Device::open("reference")});
   const auto got = simulated.run(inputs), wanted = reference.run(inputs);
   for (const auto& [name, tensor] : wanted) {
     CAPTURE(name);

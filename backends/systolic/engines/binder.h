@@ -41,16 +41,16 @@ class Binder {
  private:
   void bind(uint32_t index);
   void bind_matmul(uint32_t index);
-  void flush_product();
+  void flush_products();
 
   Plan& plan_;
   std::vector<uint32_t> order_;
   Placement placement_;
   uint32_t current_ = 0;
-  // The K loop that is being collected, if any.
-  std::unique_ptr<Product> product_;
-  uint32_t product_first_ = 0;
-  View product_psum_;
+  // Products that are being collected, if any.
+  std::unique_ptr<Products> products_;
+  uint32_t products_first_ = 0;
+  View last_psum_, last_moving_;
 };
 
 // One function per engine; each binds the instructions that its engine executes.
@@ -58,6 +58,10 @@ void bind_transpose(Binder& binder, const Instruction& i);   // pe.cpp, dve
 void bind_activation(Binder& binder, const Instruction& i);  // act.cpp
 void bind_vector(Binder& binder, const Instruction& i);      // dve.cpp
 void bind_gpsimd(Binder& binder, const Instruction& i);      // gpsimd.cpp
-void bind_dma(Binder& binder, const Instruction& i);         // dma.cpp
+void bind_select(Binder& binder, const Instruction& i);      // select.cpp: by position, by chance
+void bind_rearrange(Binder& binder, const Instruction& i);   // rearrange.cpp: by indices
+void bind_onezero(Binder& binder, const Instruction& i,
+                  Role role);                         // select.cpp: faults unless all are 0 or 1
+void bind_dma(Binder& binder, const Instruction& i);  // dma.cpp
 
 }  // namespace heddle::systolic

@@ -1,6 +1,7 @@
 // The inner loop of the tensor engine: an outer product over k held in registers.
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "systolic/engines/pe.h"
 
@@ -56,22 +57,30 @@ HWY_INLINE void block(float* c, int64_t c_stride, const float* a, int64_t a_row,
     a0 += a_row, a3 += a_row, a6 += a_row;
     b += b_stride;
   }
-  for (int i = 0; i < rows; ++i) {
-    float* row = c + i * c_stride;
-    for (int j = 0; j < vectors; ++j) {
-      const int left = columns - j * lanes;
-      if (left >= lanes) {
+  // All vectors but the last are whole.
+  const auto left = static_cast<size_t>(columns - (vectors - 1) * lanes);
+  const bool whole = left == static_cast<size_t>(lanes);
+  const auto write = [&](auto adds, auto cut) HWY_ATTR {
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i) {
+#pragma GCC unroll 3
+      for (int j = 0; j < vectors; ++j) {
+        float* to = c + i * c_stride + j * lanes;
         V value = acc[i][j];
-        if (!overwrite) value = hn::Add(hn::LoadU(d, row + j * lanes), value);
-        hn::StoreU(value, d, row + j * lanes);
-      } else if (left > 0) {
-        const auto n = static_cast<size_t>(left);
-        V value = acc[i][j];
-        if (!overwrite) value = hn::Add(load_tail(d, row + j * lanes, n), value);
-        store_tail(d, value, row + j * lanes, n);
+        if (cut && j == vectors - 1) {
+          if (adds) value = hn::Add(load_tail(d, to, left), value);
+          store_tail(d, value, to, left);
+        } else {
+          if (adds) value = hn::Add(hn::LoadU(d, to), value);
+          hn::StoreU(value, d, to);
+        }
       }
     }
-  }
+  };
+  if (overwrite)
+    whole ? write(std::false_type(), std::false_type()) : write(std::false_type(), std::true_type());
+  else
+    whole ? write(std::true_type(), std::false_type()) : write(std::true_type(), std::true_type());
 }
 
 // Cuts rows x columns of one packed block into what the register file holds.

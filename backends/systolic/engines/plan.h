@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <type_traits>
 #include <utility>
@@ -67,7 +68,8 @@ class Plan {
   // `order`: the instructions in the order in which they run, a permutation that respects dependencies;
   // empty: as emitted. Throws Error naming the instruction whose operands have shapes that cannot be walked
   // together.
-  Plan(const Stream& stream, std::span<const uint32_t> order);
+  // `stochastic`: the seed of stochastic rounding (program.h), or none.
+  Plan(const Stream& stream, std::span<const uint32_t> order, std::optional<uint64_t> stochastic = {});
 
   // base[0]: on-chip memory of on_chip_bytes(); base[1 + v]: HBM value v. scratch: scratch_bytes. Both
   // 64-byte aligned.
@@ -81,6 +83,7 @@ class Plan {
   const Stream& stream_;
   std::vector<Step> steps_;
   ArgumentStore arguments_, rare_;  // rare_: read on few runs
+  std::optional<uint64_t> stochastic_;
   uint64_t on_chip_bytes_ = 0;
   std::vector<ValueLife> lives_;
 };

@@ -10,72 +10,12 @@
 // After foreach_target.
 #include "hwy/highway.h"
 
+#include "systolic/engines/float_operators-inl.h"
 #include "systolic/engines/tail-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heddle::systolic::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
-
-using D = hn::ScalableTag<float>;
-using V = hn::Vec<D>;
-using M = hn::Mask<D>;
-
-inline V one_if(M m) { return hn::IfThenElseZero(m, hn::Set(D(), 1.0f)); }
-inline M nonzero(V a) { return hn::Not(hn::Eq(a, hn::Zero(D()))); }
-
-struct Bypass {
-  V operator()(V a, V) const { return a; }
-};
-struct Add {
-  V operator()(V a, V b) const { return hn::Add(a, b); }
-};
-struct Subtract {
-  V operator()(V a, V b) const { return hn::Sub(a, b); }
-};
-struct Multiply {
-  V operator()(V a, V b) const { return hn::Mul(a, b); }
-};
-struct Divide {
-  V operator()(V a, V b) const { return hn::Div(a, b); }
-};
-// x86 minimum and maximum give the second operand when one is NaN; the first is looked at as well.
-struct Maximum {
-  V operator()(V a, V b) const {
-    return hn::IfThenElse(hn::IsNaN(a), a, hn::IfThenElse(hn::IsNaN(b), b, hn::Max(a, b)));
-  }
-};
-struct Minimum {
-  V operator()(V a, V b) const {
-    return hn::IfThenElse(hn::IsNaN(a), a, hn::IfThenElse(hn::IsNaN(b), b, hn::Min(a, b)));
-  }
-};
-struct Equal {
-  V operator()(V a, V b) const { return one_if(hn::Eq(a, b)); }
-};
-struct NotEqual {
-  V operator()(V a, V b) const { return one_if(hn::Not(hn::Eq(a, b))); }
-};
-struct Greater {
-  V operator()(V a, V b) const { return one_if(hn::Gt(a, b)); }
-};
-struct GreaterEqual {
-  V operator()(V a, V b) const { return one_if(hn::Ge(a, b)); }
-};
-struct Less {
-  V operator()(V a, V b) const { return one_if(hn::Lt(a, b)); }
-};
-struct LessEqual {
-  V operator()(V a, V b) const { return one_if(hn::Le(a, b)); }
-};
-struct LogicalAnd {
-  V operator()(V a, V b) const { return one_if(hn::And(nonzero(a), nonzero(b))); }
-};
-struct LogicalOr {
-  V operator()(V a, V b) const { return one_if(hn::Or(nonzero(a), nonzero(b))); }
-};
-struct LogicalXor {
-  V operator()(V a, V b) const { return one_if(hn::Xor(nonzero(a), nonzero(b))); }
-};
 
 // f over whole vectors, then over the tail.
 template <class F>
@@ -152,42 +92,9 @@ RowKernel form_of(Form form) {
 }
 
 RowKernel float_binary(AluOp op, Form form) {
-  switch (op) {
-    case AluOp::bypass:
-      return form_of<Bypass>(form);
-    case AluOp::add:
-      return form_of<Add>(form);
-    case AluOp::subtract:
-      return form_of<Subtract>(form);
-    case AluOp::multiply:
-      return form_of<Multiply>(form);
-    case AluOp::divide:
-      return form_of<Divide>(form);
-    case AluOp::maximum:
-      return form_of<Maximum>(form);
-    case AluOp::minimum:
-      return form_of<Minimum>(form);
-    case AluOp::equal:
-      return form_of<Equal>(form);
-    case AluOp::not_equal:
-      return form_of<NotEqual>(form);
-    case AluOp::greater:
-      return form_of<Greater>(form);
-    case AluOp::greater_equal:
-      return form_of<GreaterEqual>(form);
-    case AluOp::less:
-      return form_of<Less>(form);
-    case AluOp::less_equal:
-      return form_of<LessEqual>(form);
-    case AluOp::logical_and:
-      return form_of<LogicalAnd>(form);
-    case AluOp::logical_or:
-      return form_of<LogicalOr>(form);
-    case AluOp::logical_xor:
-      return form_of<LogicalXor>(form);
-    default:
-      return nullptr;  // power and mod have no vector form; bitwise operators are integer
-  }
+  RowKernel kernel = nullptr;
+  with_operator(op, [&](auto f) { kernel = form_of<decltype(f)>(form); });
+  return kernel;
 }
 
 RowKernel float_scale_bias() { return scale_bias; }

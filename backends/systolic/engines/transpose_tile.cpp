@@ -10,7 +10,7 @@ namespace {
 struct TileTranspose {
   Move move;
   bool spreads = false;  // a product with an identity: NaN and Inf times 0 are NaN, all along a result row
-  MatrixOperand in, out;
+  MatrixOperand out;
   int64_t rows = 0, columns = 0;  // of the input
   RowLoader load = nullptr;
   RowStorer store = nullptr;
@@ -21,12 +21,8 @@ void spread(const TileTranspose& job, const Context& context) {
   auto* row = static_cast<float*>(static_cast<void*>(context.scratch));
   std::byte* at = job.out.place.in(context);
   for (int64_t c = 0; c < job.columns; ++c, at += job.out.row_stride) {
-    std::array<std::byte*, nest_operands_max> begin{};
-    begin[0] = at;
-    float* to = row;
-    for_each_row(job.out.columns, begin, [&](const auto& run) {
-      job.load(to, run[0], job.out.columns.stride[0][0], static_cast<size_t>(job.out.columns.row()));
-      to += job.out.columns.row();
+    each_run(job.out, at, row, [&](std::byte* run, float* floats) {
+      job.load(floats, run, job.out.step, static_cast<size_t>(job.out.count));
     });
     uint32_t found = 0;
     for (int64_t r = 0; r < job.rows; ++r) {
@@ -42,10 +38,8 @@ void spread(const TileTranspose& job, const Context& context) {
     for (int64_t r = 0; r < job.rows; ++r) row[r] = __builtin_nanf("");
     if (special == 1)
       row[where] = lone;  // its own product is with 1, and every other product of the sum is 0
-    const float* from = row;
-    for_each_row(job.out.columns, begin, [&](const auto& run) {
-      job.store(run[0], job.out.columns.stride[0][0], from, static_cast<size_t>(job.out.columns.row()));
-      from += job.out.columns.row();
+    each_run(job.out, at, row, [&](std::byte* run, float* floats) {
+      job.store(run, job.out.step, floats, static_cast<size_t>(job.out.count));
     });
   }
 }
@@ -85,8 +79,8 @@ void bind_transpose(Binder& binder, const Instruction& i) {
   MatrixOperand flat;
   Operand turned;
   turned.place = in.place, turned.dtype = in.dtype;
-  if (!make_matrix(in, flat)) binder.reject(i, "its operand's free dimensions cannot be walked");
-  const Nest& walk = flat.columns;
+  Nest walk;
+  if (!make_matrix(in, flat, walk)) binder.reject(i, "its operand's free dimensions cannot be walked");
   turned.rank = walk.rank + 1;
   if (turned.rank > axes_max - 1) binder.reject(i, "its operand has too many free dimensions");
   for (int d = 0; d < walk.rank; ++d) {
@@ -102,8 +96,10 @@ void bind_transpose(Binder& binder, const Instruction& i) {
   job.rows = in.size[0], job.columns = in.elements() / in.size[0];
   job.spreads = i.engine == Engine::pe && !binder.stream().device->pe.transpose_exact;
   if (job.spreads) {
-    make_matrix(out, job.out);
-    const bool dense = job.out.columns.stride[0][0] == static_cast<int64_t>(size_of(out.dtype));
+    Nest nest;
+    make_matrix(out, job.out, nest);
+    if (job.out.walk != nullptr) job.out.walk = binder.keep(nest);
+    const bool dense = job.out.step == static_cast<int64_t>(size_of(out.dtype)) || job.out.count == 1;
     job.load = row_loader(out.dtype, dense, Arithmetic::float32);
     job.store = row_storer(out.dtype, dense, Arithmetic::float32);
   }

@@ -43,7 +43,8 @@ AttentionShape attention_shape(const NodeContext& c) {
     }
   }
   if (a.mask == nullptr && a.heads == a.kv_heads)
-    a.pack = std::max<int64_t>(1, std::min(128 / std::max(a.queries, a.keys), a.batch * a.heads));
+    a.pack =
+        std::max<int64_t>(1, std::min(128 / std::max(a.queries, a.keys), bshd ? a.batch : a.batch * a.heads));
   return a;
 }
 

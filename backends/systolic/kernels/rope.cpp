@@ -1,5 +1,5 @@
-// Rotary position embedding: positions along partitions, heads and their vectors along rows, so that a row of the
-// tables serves every head: y1 = x1 * cos - x2 * sin, y2 = x2 * cos + x1 * sin.
+// Rotary position embedding: positions along partitions, heads and their vectors along rows, so that a row of
+// the tables serves every head: y1 = x1 * cos - x2 * sin, y2 = x2 * cos + x1 * sin.
 #include <algorithm>
 #include <string>
 
@@ -41,7 +41,8 @@ void emit(const NodeContext& c) {
   };
   for (const Piece& p : pieces(layout.positions, 128)) {
     const int rows = static_cast<int>(p.count);
-    const Tile cos = tables.tile(rows, {half}, DType::float32), sin = tables.tile(rows, {half}, DType::float32);
+    const Tile cos = tables.tile(rows, {half}, DType::float32),
+               sin = tables.tile(rows, {half}, DType::float32);
     nc.dma_load(cos, c.inputs[1].hbm.reshape({layout.positions, half}).rows(p.begin, p.count));
     nc.dma_load(sin, c.inputs[2].hbm.reshape({layout.positions, half}).rows(p.begin, p.count));
     for (int64_t b = 0; b < layout.batch; ++b)
@@ -66,7 +67,8 @@ void emit(const NodeContext& c) {
 
 backend::Offer offer(const backend::NodeRef& node) {
   if (node.input(0).dim(3) > row_elements)
-    return backend::no("vectors of more than " + std::to_string(row_elements) + " elements do not fit in SBUF");
+    return backend::no("vectors of more than " + std::to_string(row_elements) +
+                       " elements do not fit in SBUF");
   return floats_only(node);
 }
 

@@ -6,6 +6,21 @@
 
 namespace heddle::systolic {
 
+// Rows [begin, begin + partitions * run) of a matrix; a partition holds `run` neighbouring rows, which are
+// one piece of HBM: short rows then come in few descriptors.
+struct RowBlock {
+  int64_t begin;
+  int partitions, run;
+  int64_t rows() const { return static_cast<int64_t>(partitions) * run; }
+  // The block of [rows, columns] (dense, flat) as [partitions, run, columns].
+  Hbm of(const Hbm& flat, int64_t columns) const {
+    return flat.box(begin * columns, {partitions, run, columns}, {run * columns, columns, 1});
+  }
+};
+// Cuts `rows` rows into blocks of 128 partitions with runs of at most `most_elements` elements of `columns`
+// each; what remains comes in single rows.
+std::vector<RowBlock> row_blocks(int64_t rows, int64_t columns, int64_t most_elements);
+
 // The longest row of which `tiles` float32 tiles fit in SBUF beside what is resident.
 int64_t longest_row(const NeuronCore& nc, int tiles);
 

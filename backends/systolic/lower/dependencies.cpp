@@ -208,7 +208,7 @@ class Walk {
     const TileBox box = box_of(v);
     const bool accumulates = i.opcode == Opcode::matmul && !i.start;
     const bool reads_too =
-        i.opcode == Opcode::tensor_copy_predicated || (is_dma(i.opcode) && (i.op0 == AluOp::add || i.skip));
+        i.opcode == Opcode::tensor_copy_predicated || i.skip || (is_dma(i.opcode) && i.op0 == AluOp::add);
     bool within = false;  // some earlier write of this tile covers the box: it waited for the tiles before
     for (const auto& w : h.writers) {
       if (!w.box.meets(box)) continue;

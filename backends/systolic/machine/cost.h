@@ -7,7 +7,8 @@
 //   tensor_scalar, bn_stats max(64, N); tensor_tensor max(64, N) with an operand in PSUM or all 16-bit in
 //   SBUF, else max(64, 2N); tensor_tensor_scan max(64, 2N); scalar_tensor_tensor N or 2N; tensor_reduce N or
 //   N/2; reciprocal 8N; bn_aggr 13N/3; memset N or N/2; iota, affine_select 150 + N.
-// calibrated: interval = work + interval_add and so on, as the device file says.
+// calibrated: interval = work + interval_add; of the tensor engine passes*(work + pair_bubble). Either way a
+// result is there `latency` after the work.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +23,10 @@ struct Cost {
   int64_t latency = 0;   // start to the use of the result
   int64_t work = 0;      // time its ports are held
   int64_t load = 0;      // matmul: loading the stationary operand
+  // matmul on a part of the array: 16 bits, one per 32 rows and 32 columns; 0: all of it. Products on other
+  // parts may start `issue` later, within its interval.
+  uint16_t part = 0;
+  int64_t issue = 0;
 };
 
 // Bytes and engine time of one transfer.

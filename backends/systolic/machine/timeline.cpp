@@ -91,6 +91,7 @@ class Machine {
     const uint32_t index = queue.head();
     const Instruction& i = stream_.instructions[index];
     int64_t start = queue.free, weights = 0;
+    if (i.engine == Engine::pe && array_in_parts_) start = std::max(start, array_free(cost_.cost(i).part));
     Cause cause = queue.last == none ? Cause::launch : Cause::queue;
     uint32_t binding = queue.last, weights_from = none;
     for (const Edge& e : dependencies_.of(index)) {
@@ -174,10 +175,30 @@ class Machine {
         at = p->free, cause = Cause::port, binding = p->holder;
   }
 
-  // How much slower the tensor engine runs at `at`, after it idled.
+  // Small products hold a part of the array each; everything else holds all of it.
+  int64_t array_free(uint16_t part) const {
+    int64_t at = 0;
+    for (size_t b = 0; b < array_free_.size(); ++b)
+      if (part == 0 || (part >> b & 1) != 0) at = std::max(at, array_free_[b]);
+    return at;
+  }
+  void take_array(const Cost& c, Record& record) {
+    if (c.part == 0 && !array_in_parts_) return;
+    if (!array_in_parts_) array_free_.fill(record.start), array_in_parts_ = true;
+    for (size_t b = 0; b < array_free_.size(); ++b)
+      if (c.part == 0 || (c.part >> b & 1) != 0) array_free_[b] = record.issued;
+    if (c.part != 0) record.issued = record.start + c.issue;
+  }
+
+  // How much slower the tensor engine runs at `at`, after it idled or worked less than half of a window.
   double throttle(int64_t at, int64_t idle_since) {
     if (!device_.throttle.enabled || ramp_ == 0) return 1;
-    if (at - idle_since > window_ || !ramping_) ramp_start_ = at, ramping_ = true;
+    // Windows follow each other: a new one begins with the first multiply after the last one's time.
+    const bool idled = at - idle_since > window_;
+    const bool over = at - window_begin_ >= window_;
+    const bool rested = over && 2 * worked_ < at - window_begin_;
+    if (over) window_begin_ = at, worked_ = 0;
+    if (idled || rested || !ramping_) ramp_start_ = at, ramping_ = true;
     const double progress = std::min(1.0, static_cast<double>(at - ramp_start_) / static_cast<double>(ramp_));
     return 1 / (device_.throttle.start_rate + (1 - device_.throttle.start_rate) * progress);
   }
@@ -195,6 +216,7 @@ class Machine {
         c.interval = std::llround(static_cast<double>(c.interval) * slow);
         c.latency = std::llround(static_cast<double>(c.latency) * slow);
       }
+      worked_ += c.interval;
       if (i.opcode == Opcode::matmul) loaded_ = stream_.view_of(i, Role::stationary);
       if (i.opcode == Opcode::transpose) loaded_ = nullptr;
     }
@@ -206,6 +228,7 @@ class Machine {
     if (table >= 0) table_ = table;
 
     record.start = start, record.issued = start + c.interval, record.end = start + c.latency;
+    if (i.engine == Engine::pe) take_array(c, record);
     record.cause = cause, record.binding = binding;
     int64_t occupied = std::max(record.end, record.issued);
     if (asynchronous(i.opcode)) {
@@ -227,13 +250,14 @@ class Machine {
       const int64_t loading = std::min(queue.load_time, start - queue.reach);
       const int64_t gap = start - queue.reach - loading;
       shares.busy += loading;
-      (cause == Cause::dma ? shares.waiting_dma : shares.waiting_engine) += gap;
+      const int64_t by_dma = cause == Cause::dma ? std::min(gap, dma_part(queue.reach, start, binding)) : 0;
+      shares.waiting_dma += by_dma, shares.waiting_engine += gap - by_dma;
       queue.reach = start;
     }
     shares.busy += std::max<int64_t>(0, occupied - queue.reach);
     queue.reach = std::max(queue.reach, occupied);
     shares.instruction_time += occupied - start;
-    shares.interval_time += c.interval;
+    shares.interval_time += record.issued - start;
     ++shares.instructions;
     timing_.total = std::max({timing_.total, record.end, record.issued});
 
@@ -241,6 +265,19 @@ class Machine {
     ++queue.next;
     queue.ready = false;
     queue.blocked = none;
+  }
+
+  // How much of the wait from `begin` to `end` is DMA's: a transfer that itself waited for an engine is to
+  // blame only for the time since it was triggered.
+  int64_t dma_part(int64_t begin, int64_t end, uint32_t transfer) const {
+    int64_t from = end;
+    while (transfer != none && from > begin && asynchronous(stream_.instructions[transfer].opcode)) {
+      const Record& r = timing_.record[transfer];
+      from = std::min(from, std::max(r.start, begin));
+      if (r.cause != Cause::dma && r.cause != Cause::queue) break;
+      transfer = r.binding;
+    }
+    return end - from;
   }
 
   void finish() {
@@ -275,8 +312,11 @@ class Machine {
   std::array<Queue, engine_count> queue_;
   Port psum_port_, sbuf_port_;
   const View* loaded_ = nullptr;  // the stationary operand in the array
+  std::array<int64_t, 16> array_free_{};
+  bool array_in_parts_ = false;
   int table_ = -1;
   int64_t hop_ = 0, ramp_ = 0, window_ = 0, ramp_start_ = 0;
+  int64_t window_begin_ = 0, worked_ = 0;  // of the tensor engine's utilization
   bool ramping_ = false;
 };
 

@@ -1,6 +1,7 @@
 #include "systolic/replay/emit.h"
 
 #include <algorithm>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <unordered_map>
@@ -19,7 +20,8 @@ class Emitter {
   Spilled run() {
     for (const HbmValue& v : nest_.hbm) hbm_.push_back(core_.hbm(v.name, Shape(v.shape), v.dtype));
     tile_.resize(plan_.life.size());
-    own_pool_.resize(plan_.rotating ? 0 : plan_.life.size());
+    slot_of_.resize(plan_.rotating ? 0 : plan_.life.size());
+    slots_.resize(plan_.pool.size());
     pool_.resize(plan_.pool.size());
     scratch_.resize(trace_.instance.size());
     counter_.resize(nest_.loops.size());
@@ -86,7 +88,7 @@ class Emitter {
       } else {
         const TileFamily& t = family_of(l);
         tile_[l] = pool_for(l).tile(t.partitions, std::span<const int>(t.free), t.dtype);
-        if (!plan_.rotating || in_place()) tile_of_buffer_[l] = *tile_[l];
+        if (!plan_.rotating) tile_of_buffer_[l] = *tile_[l];
       }
       if (life.begin == Life::Begin::restored) {
         core_.dma_load(*tile_[l], scratch(life.instance));
@@ -98,16 +100,21 @@ class Emitter {
       }
     }
   }
-  bool in_place() const { return !plan_.rotating; }
   int64_t bytes(uint32_t l) const { return family_of(l).bytes() * family_of(l).partitions; }
 
   TilePool& pool_for(uint32_t l) {
     const Pool& info = plan_.pool[plan_.pool_of[l]];
     const TileFamily& t = nest_.tiles[static_cast<size_t>(info.family)];
-    // PSUM always rotates: its pools are small.
     if (!plan_.rotating && t.memory == Memory::sbuf) {
-      own_pool_[l].emplace(core_.sbuf_pool(t.name, 1));
-      return *own_pool_[l];
+      Slots& slots = slots_[plan_.pool_of[l]];
+      if (slots.pool.size() < info.buffers) {
+        slot_of_[l] = static_cast<uint32_t>(slots.pool.size());
+        slots.pool.push_back(core_.sbuf_pool(t.name, 1));
+      } else {
+        slot_of_[l] = slots.free.front();
+        slots.free.pop_front();
+      }
+      return slots.pool[slot_of_[l]];
     }
     std::optional<TilePool>& pool = pool_[plan_.pool_of[l]];
     if (!pool) {
@@ -126,8 +133,10 @@ class Emitter {
         core_.dma_store(scratch(plan_.life[l].instance), *tile_[l]);
         spilled_.saved += bytes(l);
       }
-      if (!plan_.rotating && buffer_end_[plan_.life[l].buffer] <= step_)
-        own_pool_[plan_.life[l].buffer].reset();
+      const uint32_t buffer = plan_.life[l].buffer;
+      if (!plan_.rotating && family_of(buffer).memory == Memory::sbuf && buffer_end_[buffer] == step_ &&
+          plan_.life[l].last == step_ && tile_of_buffer_.erase(buffer) > 0)
+        slots_[plan_.pool_of[buffer]].free.push_back(slot_of_[buffer]);
     }
     if (!plan_.rotating) return;
     for (size_t p = 0; p < pool_.size(); ++p)
@@ -234,7 +243,7 @@ class Emitter {
       case Verb::scalar_tensor_tensor:
         return core_.scalar_tensor_tensor(out(), in(0), {s.op0, scalar(s, s.first)}, s.op1, in(1));
       case Verb::reduce:
-        return core_.tensor_reduce(out(), s.op0, in(), 0, engine);
+        return core_.tensor_reduce(out(), s.op0, in(), s.axes, engine);
       case Verb::loop_reduce:
         if (accumulates(s, trace_, step)) return core_.tensor_tensor(out(), out(), s.op0, in(), engine);
         return core_.tensor_copy(out(), in(), engine);
@@ -258,7 +267,14 @@ class Emitter {
   std::vector<Hbm> hbm_;
   std::vector<std::optional<Tile>> tile_;  // by life
   std::unordered_map<uint32_t, Tile> tile_of_buffer_;
-  std::vector<std::optional<TilePool>> own_pool_;  // by life, when not rotating
+  // When tiles share slots: pools of one buffer, and those that are free, the one that is so for longest
+  // first.
+  struct Slots {
+    std::deque<TilePool> pool;
+    std::deque<uint32_t> free;
+  };
+  std::deque<Slots> slots_;        // by pool
+  std::vector<uint32_t> slot_of_;  // by life
   std::vector<std::optional<TilePool>> pool_;
   std::vector<std::optional<Hbm>> scratch_;  // by instance
   std::vector<int> counter_;

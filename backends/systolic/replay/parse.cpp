@@ -326,8 +326,9 @@ class Parser {
 
   int statement(const json& item, const std::string& at) {
     allow(item, at,
-          {"op", "out", "in", "from", "to", "function", "alu", "alu2", "scale", "bias", "operand", "operand2",
-           "over", "mask", "value", "base", "partition_step", "step", "engine"});
+          {"op",     "out",     "in",       "from", "to",   "function", "alu",  "alu2",           "scale",
+           "bias",   "operand", "operand2", "over", "mask", "value",    "base", "partition_step", "step",
+           "engine", "axes"});
     Statement s;
     s.place = at, s.around = open_;
     const std::string op = text(item, at, "op");
@@ -355,6 +356,7 @@ class Parser {
       factor(item, at, s.verb == Verb::memset ? "value" : "operand", 0, s, s.first);
       factor(item, at, "operand2", 0, s, s.second);
     }
+    if (item.contains("axes")) s.axes = whole(item["axes"], at + "/axes", 1, 4);
     if (item.contains("over")) s.over = loop_list(item["over"], at + "/over", &open_);
     if (s.verb == Verb::loop_reduce && s.over.empty())
       fail(at, "'over' is missing: the loops that are reduced");

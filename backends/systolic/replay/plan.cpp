@@ -1,7 +1,6 @@
 #include "systolic/replay/plan.h"
 
 #include <algorithm>
-#include <deque>
 #include <map>
 #include <unordered_map>
 
@@ -9,8 +8,6 @@
 
 namespace heddle::systolic::replay {
 namespace {
-
-constexpr int halvings_max = 24;
 
 struct Use {
   uint32_t step;
@@ -226,12 +223,16 @@ class Planner {
       if (shared > 0) plan_.decisions.push_back(std::to_string(shared) + " results are made in place");
     }
     plan_.pool_of.assign(plan_.life.size(), nothing);
-    std::map<std::pair<int, bool>, uint32_t> pool_of;
+    std::map<std::pair<int64_t, bool>, uint32_t> pool_of;
     for (uint32_t l = 0; l < plan_.life.size(); ++l) {
       if (plan_.life[l].buffer != l) continue;
       const int f = trace_.instance[plan_.life[l].instance].family;
-      const auto [at, made] = pool_of.try_emplace({f, cut_[l]}, static_cast<uint32_t>(plan_.pool.size()));
-      if (made) plan_.pool.push_back({f, cut_[l]});
+      const TileFamily& t = nest_.tiles[static_cast<size_t>(f)];
+      const bool shared = in_place_ && t.memory == Memory::sbuf;
+      const std::pair<int64_t, bool> key =
+          shared ? std::pair{-t.bytes(), false} : std::pair{int64_t{f}, bool{cut_[l]}};
+      const auto [at, made] = pool_of.try_emplace(key, static_cast<uint32_t>(plan_.pool.size()));
+      if (made) plan_.pool.push_back({f, key.second});
       plan_.pool_of[l] = at->second;
     }
   }
@@ -260,20 +261,14 @@ class Planner {
 
 }  // namespace
 
-bool make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity, int attempt,
-               Plan& plan) {
-  // Without a gap as it is; then in place and placed one by one; then with smaller and smaller gaps.
-  if (attempt > 2 * halvings_max + 1) return false;
-  const int halvings = attempt / 2;
-  const uint64_t gap = halvings == 0 ? UINT64_MAX : (trace.step.size() >> (halvings - 1));
-  if (gap < 2) return false;
-  const bool tight = attempt % 2 == 1;
-  plan = Planner(nest, trace, level, gap, tight).run();
-  if (halvings > 0)
+std::optional<Plan> make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity,
+                              uint64_t gap, bool rotating) {
+  Plan plan = Planner(nest, trace, level, gap, !rotating).run();
+  if (gap != no_gap)
     plan.decisions.push_back("what is not used for " + std::to_string(gap) + " steps leaves memory");
-  plan.rotating = !tight;
-  if (!tight) return size_pools(nest, trace, capacity, plan);
-  return true;
+  plan.rotating = rotating;
+  if (!size_pools(nest, trace, capacity, plan)) return std::nullopt;
+  return plan;
 }
 
 }  // namespace heddle::systolic::replay

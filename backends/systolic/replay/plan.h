@@ -8,13 +8,15 @@
 //      another is saved and restored. As written the gap is the largest (infinite, then halved and halved
 //      again) with which the kernel fits. As executed the facts say where; the gap is added only when memory
 //      is too small still.
-//   3. In place. When memory is short, the result of an element-wise step takes the buffer of an operand that
-//   ends there.
-//   4. Buffers. Each family has a pool that is used in turn. It has at least what the order of the steps
-//   needs; memory
-//      that is left gives every pool twice that, then three and four times, small ones first.
+//   3. Buffers, in two ways, of which the faster is taken. Rotating: each family has a pool that is used in
+//   turn; it has
+//      at least what the order of the steps needs; memory that is left gives every pool twice that, then
+//      three and four times, small ones first. Shared: the result of an element-wise step takes the buffer of
+//      an operand that ends there, and tiles of one size share slots; a new tile takes the slot that has been
+//      free for longest.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,6 +34,7 @@ struct Life {
   bool save = false;  // to HBM, after `last`
 };
 
+// Rotating: of a family. Shared: of all tiles of `family`'s size in SBUF; in PSUM of a family, too.
 struct Pool {
   int family = 0;
   bool cut = false;                    // of tiles that leave memory and come back
@@ -46,18 +49,19 @@ struct Plan {
   std::vector<uint32_t> life_of;  // by step * operands_max + operand
   std::vector<Pool> pool;
   std::vector<uint32_t> pool_of;  // by buffer
-  bool rotating = true;           // false: every tile is placed on its own, first fit
+  bool rotating = true;           // false: shared
   std::vector<std::string> decisions;
 };
 
-// Memory per partition. Throws Error (out_of_memory) naming the largest families when no policy makes it fit.
+// Memory per partition.
 struct Capacity {
   int64_t sbuf, psum_banks, bank_bytes;
 };
 
-// `attempt`: 0 is the first choice; each next one takes less memory. Turns steps of the trace off. Returns
-// false when there are no further attempts.
-bool make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity, int attempt,
-               Plan& plan);
+// The plan for one gap (infinite: no_gap), with pools that rotate or shared slots. Turns steps of the trace
+// off. Nothing when the pools do not fit.
+inline constexpr uint64_t no_gap = UINT64_MAX;
+std::optional<Plan> make_plan(const Nest& nest, Trace& trace, ReplayLevel level, const Capacity& capacity,
+                              uint64_t gap, bool rotating);
 
 }  // namespace heddle::systolic::replay

@@ -1,6 +1,7 @@
 #include "systolic/replay/pools.h"
 
 #include <algorithm>
+#include <queue>
 
 namespace heddle::systolic::replay {
 namespace {
@@ -71,6 +72,12 @@ class Sizer {
                        [](const Span& a, const Span& b) { return a.first < b.first; });
       Pool& pool = plan_.pool[p];
       pool.tiles = static_cast<uint32_t>(list.size());
+      if (!plan_.rotating && memory(p) == Memory::sbuf) {
+        pool.needed = most_at_once(list);
+        pool.first = 0, pool.last = nothing;  // for the whole program
+        pool.buffers = pool.needed;
+        continue;
+      }
       size_t oldest = 0;  // nothing before it is alive
       for (size_t j = 0; j < list.size(); ++j) {
         while (list[oldest].last < list[j].first) ++oldest;
@@ -80,6 +87,17 @@ class Sizer {
       }
       pool.buffers = pool.needed;
     }
+  }
+
+  static uint32_t most_at_once(const std::vector<Span>& by_first) {
+    std::priority_queue<uint32_t, std::vector<uint32_t>, std::greater<>> ends;
+    size_t most = 0;
+    for (const Span& s : by_first) {
+      while (!ends.empty() && ends.top() < s.first) ends.pop();
+      ends.push(s.last);
+      most = std::max(most, ends.size());
+    }
+    return static_cast<uint32_t>(most);
   }
 
   // Pools whose spans of steps meet hold their memory together.

@@ -9,6 +9,7 @@
 #include "systolic/machine/cost.h"
 #include "systolic/replay/builtin.h"
 #include "systolic/replay/emit.h"
+#include "systolic/replay/placement.h"
 
 namespace heddle::systolic {
 
@@ -87,55 +88,77 @@ double lower_bound(const Stream& stream, int64_t bytes) {
 
 }  // namespace
 
+namespace {
+
+constexpr uint64_t gap_min = 4;  // steps; below that every use would be a reload
+
+ReplayResult time_plan(const replay::Nest& nest, const replay::Trace& trace, replay::Plan plan,
+                       const Description& device, ReplayLevel level, const ReplayOptions& options) {
+  ReplayResult r;
+  NeuronCore core(device);
+  core.scope(nest.name);
+  const replay::Spilled spilled = replay::emit(core, nest, trace, plan);
+  r.spill_save_bytes = spilled.saved, r.spill_reload_bytes = spilled.restored;
+  CompileOptions compile_options;
+  compile_options.column = options.column;
+  compile_options.window = options.window;
+  compile_options.numerics = false;
+  const Program program = compile(std::move(core).finish(), compile_options);
+  const Timing& t = program.timing();
+  r.kernel = nest.name, r.device = device.name, r.level = level;
+  r.seconds = static_cast<double>(t.total) * 1e-12;
+  r.hbm_read_bytes = t.dma.read_bytes, r.hbm_write_bytes = t.dma.write_bytes;
+  for (size_t q = 0; q < engine_count; ++q) r.busy_seconds[q] = static_cast<double>(t.queue[q].busy) * 1e-12;
+  r.dma_active_seconds = static_cast<double>(t.dma.active) * 1e-12;
+  r.instructions = static_cast<int64_t>(program.stream().instructions.size());
+  for (const Instruction& i : program.stream().instructions) {
+    r.matmuls += i.opcode == Opcode::matmul;
+    r.transposes += i.opcode == Opcode::transpose && i.engine == Engine::pe;
+  }
+  r.lower_bound_seconds = lower_bound(program.stream(), r.hbm_read_bytes + r.hbm_write_bytes);
+  r.decisions = std::move(plan.decisions);
+  r.decisions.push_back(plan.rotating ? "pools rotate" : "tiles of one size share slots");
+  return r;
+}
+
+// With the largest gap that fits; nothing when none does.
+std::optional<ReplayResult> replay_with(const replay::Nest& nest, const replay::Trace& written, bool rotating,
+                                        const Description& device, ReplayLevel level,
+                                        const ReplayOptions& options) {
+  const replay::Capacity capacity{device.sbuf.usable_bytes(), device.psum.banks, device.psum.bank_bytes};
+  for (uint64_t gap = replay::no_gap; gap >= gap_min;
+       gap = gap == replay::no_gap ? written.step.size() / 2 : gap / 2) {
+    replay::Trace trace = written;
+    auto plan = replay::make_plan(nest, trace, level, capacity, gap, rotating);
+    if (!plan) continue;
+    try {
+      return time_plan(nest, trace, std::move(*plan), device, level, options);
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::out_of_memory) throw;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 ReplayResult replay_kernel(const ReplayKernel& kernel, const Description& given, ReplayLevel level,
                            const ReplayOptions& options) {
-  const replay::Nest& nest = kernel.impl().nest;
+  replay::Nest nest = kernel.impl().nest;
+  replay::place_in_psum(nest, given.psum.bank_bytes);
   // The part of SBUF that the compiler keeps for itself (the allocation guide's 16 KiB) is the compiler's to
   // use, and replayed kernels were compiled.
   Description device = given;
   device.sbuf.reserved_kib = 0;
-  const replay::Capacity capacity{device.sbuf.usable_bytes(), device.psum.banks, device.psum.bank_bytes};
   const replay::Trace written = replay::write_out(nest);
-  for (int attempt = 0;; ++attempt) {
-    replay::Trace trace = written;
-    replay::Plan plan;
-    ReplayResult r;
-    try {
-      if (!replay::make_plan(nest, trace, level, capacity, attempt, plan)) {
-        if (plan.life.empty())
-          throw Error(ErrorCode::out_of_memory, "the kernel '" + nest.name + "' does not fit the memory of " +
-                                                    device.name +
-                                                    " however its tiles are spilled; use smaller tiles");
-        continue;
-      }
-      NeuronCore core(device);
-      core.scope(nest.name);
-      const replay::Spilled spilled = replay::emit(core, nest, trace, plan);
-      r.spill_save_bytes = spilled.saved, r.spill_reload_bytes = spilled.restored;
-      CompileOptions compile_options;
-      compile_options.column = options.column;
-      compile_options.window = options.window;
-      compile_options.numerics = false;
-      const Program program = compile(std::move(core).finish(), compile_options);
-      const Timing& t = program.timing();
-      r.kernel = nest.name, r.device = device.name, r.level = level;
-      r.seconds = static_cast<double>(t.total) * 1e-12;
-      r.hbm_read_bytes = t.dma.read_bytes, r.hbm_write_bytes = t.dma.write_bytes;
-      for (size_t q = 0; q < engine_count; ++q)
-        r.busy_seconds[q] = static_cast<double>(t.queue[q].busy) * 1e-12;
-      r.dma_active_seconds = static_cast<double>(t.dma.active) * 1e-12;
-      r.instructions = static_cast<int64_t>(program.stream().instructions.size());
-      for (const Instruction& i : program.stream().instructions) {
-        r.matmuls += i.opcode == Opcode::matmul;
-        r.transposes += i.opcode == Opcode::transpose && i.engine == Engine::pe;
-      }
-      r.lower_bound_seconds = lower_bound(program.stream(), r.hbm_read_bytes + r.hbm_write_bytes);
-      r.decisions = std::move(plan.decisions);
-      return r;
-    } catch (const Error& e) {
-      if (e.code() != ErrorCode::out_of_memory || plan.life.empty()) throw;
-    }
-  }
+  auto best = replay_with(nest, written, true, device, level, options);
+  auto other = replay_with(nest, written, false, device, level, options);
+  if (!best || (other && other->seconds < best->seconds)) best = std::move(other);
+  if (!best)
+    throw Error(ErrorCode::out_of_memory, "the kernel '" + nest.name + "' does not fit the memory of " +
+                                              device.name +
+                                              " however its tiles are spilled; use smaller tiles");
+  return std::move(*best);
 }
 
 }  // namespace heddle::systolic

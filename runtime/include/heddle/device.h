@@ -40,6 +40,10 @@ class Device {
   const std::string& spec() const;         // as it was opened: "cpu:threads=1"
   const std::string& description() const;  // one line: "AMD EPYC, 2 threads, AVX-512"
   Clock clock() const;
+  // False for a device opened for timing alone ("trn1:numerics=off"): its figures of time are those of any
+  // run, but it computes nothing. Whatever depends on it comes back as NaN (integers and bool: 0), and a run
+  // in which it takes part updates no variable.
+  bool computes() const;
   uint64_t memory_bytes() const;  // 0: unknown
   // Gives cached memory (packed weights, pools) back to the system.
   void trim();

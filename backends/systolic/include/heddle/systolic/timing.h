@@ -66,6 +66,15 @@ struct Timing {
   std::vector<Record> record;  // per instruction of the stream
   std::vector<Transfer> transfer;
   bool bound = false;  // some DMA depends on data; it was timed by its static bound
+
+  double seconds() const { return static_cast<double>(total) * 1e-12; }
+  // Share of the time in which the engine works on some instruction, 0 to 1.
+  double active(Engine engine) const {
+    return total > 0
+               ? static_cast<double>(queue[static_cast<size_t>(engine)].busy) / static_cast<double>(total)
+               : 0;
+  }
+  int64_t hbm_bytes() const { return dma.read_bytes + dma.write_bytes; }
 };
 
 // The chain of instructions that bounds the run: from the last to end, what each one waited for, back to the

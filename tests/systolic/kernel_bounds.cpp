@@ -1,0 +1,42 @@
+// How close the kernels come to what bounds them. Simulated time is deterministic: these are facts about the
+// schedules, not timings. bench_systolic prints the same figures for more shapes.
+#include "bench/kernel_bounds.h"
+
+#include "tests/catch.h"
+
+using namespace heddle;
+using namespace heddle::bench;
+
+TEST_CASE("the blocked matmul keeps the tensor engine busy") {
+  const KernelBounds b = measure(matmul_case(4096, 8192, 8192, bf16, true));
+  CHECK(b.binding().name == std::string("pe"));
+  CHECK(b.percent_of(b.pe) >= 97);
+  // Every operand is read once, but for the moving one: once for each strip of 512 rows.
+  CHECK(b.hbm <= (4096.0 * 8192 + 8192.0 * 8192 * 8 + 4096.0 * 8192) * 2 / 820e3);
+}
+
+TEST_CASE("attention is bound by the port of PSUM") {
+  const KernelBounds full = measure(attention_case(1, 4096, 128, false)),
+                     causal = measure(attention_case(1, 4096, 128, true));
+  CHECK(full.binding().name == std::string("psum port"));
+  CHECK(full.time <= 400);
+  CHECK(full.percent_of(full.psum_port) >= 90);
+  CHECK(causal.time <= 0.64 * full.time);
+  // Hidden blocks are skipped: 33 of 64 halves of the scores remain, and a block of each pair on the edge.
+  CHECK(causal.psum_port <= 0.57 * full.psum_port);
+}
+
+TEST_CASE("short heads take few transfers") {
+  // As in the example of heddle train: 128 sequences of 11 tokens, four heads of 16.
+  const ValueType x = type(f32, {128, 11, 4, 16});
+  const KernelCase c{"attention", {{"causal", true}, {"layout", std::string("bshd")}}, {x, x, x}};
+  const systolic::Program program = compile_kernel(c, "trn1");
+  CHECK(program.timing().dma.transfers <= 12 * 5 + 2);  // panels of eleven sequences, and the row statistics
+  const KernelBounds b = bounds_of(program);
+  CHECK(b.percent_of(b.pe) >= 50);
+}
+
+TEST_CASE("the optimizer streams at the rate of the DMA engines") {
+  const KernelBounds b = measure(adamw_case(4, 1024, 4096, 0));
+  CHECK(b.percent_of(std::max(b.dma, b.dve)) >= 85);
+}
