@@ -17,6 +17,7 @@
 #include "cli/device_options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/report_page.h"
 #include "cli/train_report.h"
 #include "cli/training.h"
 #include "cli/training_checkpoint.h"
@@ -35,7 +36,7 @@ struct Options {
   SettingOptions settings;
   int64_t steps = 0;
   CLI::Option* steps_option = nullptr;
-  std::string save, resume, trace;
+  std::string save, resume, trace, report;
   int64_t save_every = 0;
   bool json = false;
   std::vector<std::pair<std::string, CLI::Option*>> files;  // options that name one
@@ -209,6 +210,7 @@ void run(const Options& options) {
   // Hours of training must not end with a file that cannot be written.
   for (const std::string& file : {options.save, options.trace})
     if (!file.empty()) io::expect_replaceable(file);
+  expect_report_file(options.report);
   bool anything_left = false;
   const Graph graph = start.settings.training_step();
   for (const DeviceState& state : start.states) {
@@ -270,6 +272,7 @@ void run(const Options& options) {
                                                                 : "; go on with --resume " + options.save));
   }
 
+  if (!options.report.empty()) write_report(options.report, train_page(start.settings, runs));
   if (options.json) {
     print_document(train_document(start.settings, runs));
   } else {
@@ -277,6 +280,7 @@ void run(const Options& options) {
     if (!options.save.empty()) print("Saved to " + options.save + ".\n");
     if (!options.trace.empty())
       print("Trace written to " + options.trace + ": open it at ui.perfetto.dev.\n");
+    if (!options.report.empty()) print("Report written to " + options.report + ".\n");
   }
   if (agree(start.settings, runs) == false)
     throw Error(ErrorCode::device,
@@ -313,7 +317,8 @@ void add_train(CLI::App& app) {
       ->add_option("--trace", options->trace,
                    "Write a trace of the second to fourth step of each device, for ui.perfetto.dev")
       ->type_name("FILE.json");
-  for (const char* name : {"--save", "--resume", "--trace"})
+  add_report_option(*command, options->report);
+  for (const char* name : {"--save", "--resume", "--trace", "--report"})
     options->files.emplace_back(name, command->get_option(name));
   command->add_flag("--json", options->json, "Print one JSON document at the end instead of tables");
   command->footer(
