@@ -28,7 +28,9 @@ struct Fit {
 };
 
 std::vector<Fit> fits_of(std::string_view device) {
-  const auto descriptor = [](const Description& d) { return Figure{d.dma.descriptor_ns, d.dma.descriptor_ns}; };
+  const auto descriptor = [](const Description& d) {
+    return Figure{d.dma.descriptor_ns, d.dma.descriptor_ns};
+  };
   const auto bubble = [](const Description& d) { return d.pe.pair_bubble; };
   const auto act_latency = [](const Description& d) { return d.act.latency; };
   const auto act_interval = [](const Description& d) { return d.act.interval_add; };
@@ -81,7 +83,8 @@ double predicted(const ReplayResult& r, Quantity q) {
 
 class Calibrator {
  public:
-  Calibrator(std::string_view device, int rounds) : device_(device), rounds_(rounds), fits_(fits_of(device)) {}
+  Calibrator(std::string_view device, int rounds)
+      : device_(device), rounds_(rounds), fits_(fits_of(device)) {}
 
   Calibration run() {
     const Description start = load_description(device_);
@@ -93,7 +96,8 @@ class Calibrator {
     Calibration c;
     c.device = device_;
     for (size_t f = 0; f < fits_.size(); ++f)
-      c.constants.push_back({fits_[f].key, fits_[f].unit, in_file[f].second, changes_[f].second, fits_[f].rows});
+      c.constants.push_back(
+          {fits_[f].key, fits_[f].unit, in_file[f].second, changes_[f].second, fits_[f].rows});
     for (const std::string& name : builtin_kernels()) {
       const ReplayKernel& k = kernel(name);
       if (k.device() != device_) continue;
@@ -128,8 +132,9 @@ class Calibrator {
     double sum = 0;
     for (const FitRow& row : fits_[f].rows) {
       const ReplayKernel& k = kernel(row.kernel);
-      const double ratio = std::log(predicted(replay_kernel(k, device, ReplayLevel::as_executed), row.quantity) /
-                                    measured(k.published(), row.quantity));
+      const double ratio =
+          std::log(predicted(replay_kernel(k, device, ReplayLevel::as_executed), row.quantity) /
+                   measured(k.published(), row.quantity));
       sum += ratio * ratio;
     }
     return sum;

@@ -70,8 +70,9 @@ class Session {
 
   // run() on a thread of its own. The session must outlive the future, and nothing else may run in between.
   std::future<std::map<std::string, Tensor>> run_async(std::map<std::string, Tensor> inputs);
-  // Ends the current run (or the next one, when none is running) between two steps with a `cancelled` error;
-  // variables it had committed in place are poisoned. Any thread.
+  // Ends the run under way, or the next one when none is, before its next step, with a `cancelled` error.
+  // Variables that the steps done had begun to write are poisoned; the others keep their values. A run that
+  // is past its last step, or fails of itself, ends as it does and uses the cancellation up. Any thread.
   void cancel();
 
   // What runs where and why, what is copied, and how memory is used, under `binding` (may be empty when the
