@@ -49,10 +49,14 @@ inline int32_t open_overridden(uint32_t, const char* options, const hd_host* hos
 
 // The device "overridden:NAME". Throws what opening throws.
 inline Device open_with(const std::string& name, Override change) {
-  static const hd_plugin plugin = {sizeof(hd_plugin), HD_ABI_MAJOR,
-                                   HD_ABI_MINOR,      "overridden",
-                                   "1.0",             [] { return uint32_t{1}; },
-                                   [](uint32_t) { return "overridden"; }, open_overridden};
+  static const hd_plugin plugin = {sizeof(hd_plugin),
+                                   HD_ABI_MAJOR,
+                                   HD_ABI_MINOR,
+                                   "overridden",
+                                   "1.0",
+                                   [] { return uint32_t{1}; },
+                                   [](uint32_t) { return "overridden"; },
+                                   open_overridden};
   static const bool added = (device::Registry::instance().add(&plugin, ""), true);
   (void)added;
   overrides()[name] = change;

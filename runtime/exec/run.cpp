@@ -24,12 +24,6 @@ bool same_shapes(const Plan& plan, std::span<const Tensor> inputs) {
   return true;
 }
 
-// A cancellation ends with the run it was asked of, however that run ends: it never reaches the next one.
-struct CancelEnds {
-  std::atomic<bool>& cancelled;
-  ~CancelEnds() { cancelled.store(false, std::memory_order_relaxed); }
-};
-
 std::string type_text(const Tensor& t) { return dtype_name(t.dtype()) + to_string(t.shape()); }
 
 }  // namespace

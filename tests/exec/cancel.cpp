@@ -60,9 +60,12 @@ TEST_CASE("a cancellation that comes after the last step ends with its run") {
 TEST_CASE("a run that fails of itself uses a cancellation up") {
   Session session(counter(), {Device::open("reference")});
   session.cancel();
-  expect_error(ErrorCode::invalid_argument, "inputs", [&] { session.run(std::vector<Tensor>(3), {}); });
+  expect_error(ErrorCode::invalid_argument, "inputs", [&] { session.run(std::vector<Tensor>(3), std::span<Tensor>()); });
   session.run({});
-  REQUIRE(session.variables().read("v").at(0) == 2);
+  session.cancel();
+  expect_error(ErrorCode::not_found, "'q'", [&] { session.run({{"q", Tensor(f32, {1})}}); });
+  session.run({});
+  REQUIRE(session.variables().read("v").at(0) == 3);
 }
 
 TEST_CASE("a cancelled run poisons what its finished steps wrote, and nothing else") {
