@@ -201,6 +201,7 @@ void Session::Impl::run_step(Plan& plan, size_t index, std::span<const Tensor> i
 
 void Session::Impl::run(std::span<const Tensor> given, std::span<Tensor> outputs) {
   const uint64_t begin = now_ns();
+  const CancelEnds ends{cancelled};
   check_inputs(given);
   Plan& plan = plan_for(given);
   check_outputs(plan, outputs);
@@ -215,20 +216,18 @@ void Session::Impl::run(std::span<const Tensor> given, std::span<Tensor> outputs
   }
   report = RunReport{};
   bind_host(plan, inputs, outputs);
-  size_t step = 0;
+  size_t begun = 0;  // steps that may have written something
   try {
-    for (; step < plan.steps.size(); ++step) {
+    while (begun < plan.steps.size()) {
       if (cancelled.load(std::memory_order_relaxed))
-        throw Error(ErrorCode::cancelled, "the run was cancelled after " + std::to_string(step) + " of " +
+        throw Error(ErrorCode::cancelled, "the run was cancelled after " + std::to_string(begun) + " of " +
                                               std::to_string(plan.steps.size()) + " steps");
-      run_step(plan, step, inputs, outputs);
+      run_step(plan, begun++, inputs, outputs);
     }
   } catch (...) {
-    cancelled = false;
     // What a started launch or commit may have written in part is poisoned; the rest still holds its old
     // value.
-    const bool interrupted = step < plan.steps.size();
-    for (size_t s = 0; interrupted && plan.computes && s <= step; ++s) {
+    for (size_t s = 0; plan.computes && s < begun; ++s) {
       const Step& done = plan.steps[s];
       if (done.kind == Step::Kind::commit) states[done.index]->poisoned = true;
       if (done.kind != Step::Kind::launch) continue;

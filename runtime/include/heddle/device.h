@@ -34,6 +34,7 @@ class Device {
   // again while it is open gives the same device.
   static Device open(const std::string& spec);
 
+  // No device: false, and every other question throws invalid_argument.
   Device() = default;
   explicit operator bool() const { return impl_ != nullptr; }
   const std::string& name() const;         // as the device calls itself: "cpu"

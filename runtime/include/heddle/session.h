@@ -56,14 +56,16 @@ class Session {
   Session(const Graph& graph, std::vector<Device> devices, Variables variables = {},
           SessionOptions options = {});
   ~Session();
+  // A session that was moved from throws invalid_argument, whatever it is asked.
   Session(Session&&) noexcept;
   Session& operator=(Session&&) noexcept;
 
   // Inputs by name to outputs by name; names in `inputs` must be exactly the graph's. Throws not_found,
   // dtype_mismatch, shape_mismatch (naming the input), unsupported (the refused nodes, grouped by op and
-  // reason), out_of_memory, device, poisoned, cancelled. Not re-entrant: one run at a time per session. Where
-  // a device takes part that computes nothing (Device::computes), outputs that depend on it are NaN (integers
-  // and bool: 0), and every variable keeps the value it had.
+  // reason), out_of_memory, device, poisoned, cancelled. One run at a time per session: a second one, from
+  // any thread, throws invalid_argument and leaves the first alone; so do explain() and set_trace() while a
+  // run is under way. Where a device takes part that computes nothing (Device::computes), outputs that depend
+  // on it are NaN (integers and bool: 0), and every variable keeps the value it had.
   std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& inputs);
 
   // The same by position (graph.inputs() and graph.outputs() order) into tensors of the right type: allocates
@@ -71,10 +73,12 @@ class Session {
   // whose memory is the host's. An undefined output tensor means "not wanted".
   void run(std::span<const Tensor> inputs, std::span<Tensor> outputs);
 
-  // run() on a thread of its own. The session must outlive the future, and nothing else may run in between.
+  // run() on a thread of its own, which keeps what it needs of the session: the session may be moved or
+  // destroyed meanwhile. Throws invalid_argument when a run is under way.
   std::future<std::map<std::string, Tensor>> run_async(std::map<std::string, Tensor> inputs);
-  // Ends the current run (or the next one, when none is running) between two steps with a `cancelled` error;
-  // variables it had committed in place are poisoned. Any thread.
+  // Ends the run under way, or the next one when none is, before its next step, with a `cancelled` error.
+  // Variables that the steps done had begun to write are poisoned; the others keep their values. A run that
+  // is past its last step, or fails of itself, ends as it does and uses the cancellation up. Any thread.
   void cancel();
 
   // What runs where and why, what is copied, and how memory is used, under `binding`: a number for every
@@ -96,7 +100,8 @@ class Session {
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  Impl& impl() const;  // throws invalid_argument when moved from
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace heddle
