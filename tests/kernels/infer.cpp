@@ -35,11 +35,11 @@ TEST_CASE("pointwise builders: broadcasting, result dtypes, numbers") {
   CHECK((-o.n).dtype() == i32);
   expect_error(
       dtype,
-      "add (x: float32[batch,4,6], h: float16[6]): add: both operands must have one dtype; use convert",
+      "add (x: float32[batch,4,6], h: float16[6]): both operands must have one dtype; use convert",
       [&] { add(o.x, o.h); });
   expect_error(shape, "do not broadcast", [&] { add(o.x, o.w); });
   expect_error(argument, "0.5", [&] { mul(o.n, 0.5); });
-  expect_error(dtype, "exp: needs floats", [&] { exp(o.n); });
+  expect_error(dtype, "exp (n: int32[batch]): needs floats", [&] { exp(o.n); });
   expect_error(argument, "lower bound", [&] { clamp(o.x, 2, 1); });
   expect_error(dtype, "condition must be bool", [&] { select(o.x, o.x, o.x); });
 }
