@@ -6,37 +6,17 @@
 #include <utility>
 
 #include "ir/abi_codec.h"
-#include "systolic/kernels/pointwise.h"
+#include "systolic/kernels/matmul_epilogue.h"
 #include "systolic/kernels/transpose_tiles.h"
 
 namespace heddle::systolic {
 namespace {
 
-constexpr int result_buffers = 4;
 constexpr int64_t tile_k = 128, tile_m = 128, tile_n = 512;
 constexpr int64_t most_m_tiles = 4;  // of a strip
 constexpr int64_t least_moving_buffers = 3, enough_moving_buffers = 6;
-constexpr int64_t longest_turn = 4;  // K tiles
-
-bool uses_gpsimd(const ScalarProgram& program) {
-  for (const ScalarStep& s : program.steps) {
-    switch (s.op) {
-      case ScalarOp::log:
-      case ScalarOp::sqrt:
-      case ScalarOp::rsqrt:
-      case ScalarOp::sin:
-      case ScalarOp::cos:
-      case ScalarOp::floor:
-      case ScalarOp::ceil:
-      case ScalarOp::round:
-      case ScalarOp::is_nan:
-        return true;
-      default:
-        break;
-    }
-  }
-  return false;
-}
+constexpr int64_t longest_turn = 4, longest_k_run = 16;  // K tiles
+constexpr int64_t short_row = 2048, long_row = 4096;     // bytes: worth dealing; as long as a descriptor
 
 // Sizes and strides of one batched product; batch axes as in the result.
 struct Product {
@@ -73,124 +53,52 @@ Product product_of(const NodeContext& c) {
   return p;
 }
 
-// What is done with a finished tile of the result: stored as it is, or run through a program first.
-class Epilogue {
- public:
-  Epilogue(const NodeContext& c, bool has_program)
-      : c_(c), staging_(c.nc.sbuf_pool("result", result_buffers)) {
-    if (!has_program) return;
-    const ScalarProgram& program = *c.attributes.get<ScalarProgramPtr>("body");
-    emitter_.emplace(c.nc, program, "epilogue");
-    direct_ = !uses_gpsimd(program);
-    const Shape& y = c.outputs[0].shape;
-    for (size_t i = 2; i < c.inputs.size(); ++i) {
-      Extra& e = extra_.emplace_back();
-      const Shape& s = c.inputs[i].shape;
-      e.stride.assign(static_cast<size_t>(y.rank()), 0);
-      int64_t step = 1;
-      for (int axis = y.rank() - 1, own = s.rank() - 1; axis >= 0 && own >= 0; --axis, --own) {
-        if (s[own] != 1) e.stride[static_cast<size_t>(axis)] = step;
-        step *= s[own];
-      }
-    }
-    for (size_t i = 2; i < c.inputs.size(); ++i) pools_.push_back(c.nc.sbuf_pool("epilogue.operand", 2));
-    for (const Operand& o : c.outputs) output_dtypes_.push_back(o.dtype);
-  }
-
-  // SBUF per partition that its tiles take, at most.
-  int64_t bytes() const {
-    const int64_t registers = emitter_ ? emitter_->slots() : 0,
-                  operands = static_cast<int64_t>(pools_.size());
-    const int64_t tiles = result_buffers + 2 * (registers + operands) + 2;
-    return tiles * tile_n * static_cast<int64_t>(sizeof(float));
-  }
-
-  void store(const Tile& psum, const std::vector<int64_t>& batch, const Piece& m, const Piece& n) {
-    NeuronCore& nc = c_.nc;
-    const int rows = static_cast<int>(m.count), columns = static_cast<int>(n.count);
-    if (!emitter_) {
-      const Tile out = staging_.tile(rows, {columns}, c_.outputs[0].dtype);
-      nc.tensor_copy(out, psum, evict_engine());
-      nc.dma_store(target(c_.outputs[0], batch, m, n), out);
-      return;
-    }
-    std::vector<ProgramInput> operands;
-    Tile result = psum;
-    if (!direct_ || c_.outputs[0].dtype == DType::bfloat16) {  // the program sees the matmul's own dtype
-      result = staging_.tile(rows, {columns}, c_.inputs[0].dtype);
-      nc.tensor_copy(result, psum, evict_engine());
-    }
-    operands.push_back({result, false});
-    for (size_t i = 0; i < extra_.size(); ++i) {
-      const Operand& operand = c_.inputs[i + 2];
-      const auto& stride = extra_[i].stride;
-      const size_t axes = stride.size();
-      const int64_t rs = stride[axes - 2], cs = stride[axes - 1];
-      int64_t start = m.begin * rs + n.begin * cs;
-      for (size_t a = 0; a < batch.size(); ++a) start += batch[a] * stride[a];
-      const bool narrow = cs == 0;
-      const bool cast = narrow && operand.dtype == DType::bfloat16;
-      const Tile t = pools_[i].tile(rows, {narrow ? 1 : columns}, cast ? DType::float32 : operand.dtype);
-      nc.dma_load(t, operand.hbm.box(start, {rows, narrow ? 1 : columns}, {rs, cs}));
-      operands.push_back({t, narrow});
-    }
-    const std::vector<Tile> results = emitter_->emit(operands, rows, columns, output_dtypes_);
-    for (size_t o = 0; o < results.size(); ++o) {
-      Tile out = results[o];
-      if (out.memory() == Memory::psum) {  // the raw product is kept: DMA leaves from SBUF
-        out = staging_.tile(rows, {columns}, c_.outputs[o].dtype);
-        nc.tensor_copy(out, results[o], evict_engine());
-      }
-      nc.dma_store(target(c_.outputs[o], batch, m, n), out);
-    }
-  }
-
- private:
-  struct Extra {
-    std::vector<int64_t> stride;  // per axis of the result
-  };
-  // Eviction alternates so that neither engine holds the tensor engine up.
-  Engine evict_engine() { return (turn_ = !turn_) ? Engine::dve : Engine::act; }
-  static Hbm target(const Operand& o, const std::vector<int64_t>& batch, const Piece& m, const Piece& n) {
-    const int64_t columns = o.shape.at(-1), rows = o.shape.at(-2);
-    int64_t start = 0;
-    for (size_t a = 0; a < batch.size(); ++a) start = start * o.shape[static_cast<int>(a)] + batch[a];
-    start = start * rows * columns + m.begin * columns + n.begin;
-    return o.hbm.box(start, {m.count, n.count}, {columns, 1});
-  }
-
-  const NodeContext& c_;
-  TilePool staging_;
-  std::optional<ProgramEmitter> emitter_;
-  bool direct_ = true, turn_ = false;
-  std::vector<Extra> extra_;
-  std::vector<TilePool> pools_;
-  std::vector<DType> output_dtypes_;
-};
-
-// How a product is cut. A strip of the stationary operand, all of K of up to four M tiles, stays in SBUF; the
+// How a product is cut. A strip of the stationary operand, all of K of some M tiles, stays in SBUF; the
 // moving operand streams past it in blocks of columns, and K adds up in PSUM. A bank works through a few K
 // tiles before the next bank's turn: banks then finish one after the other, slowly enough that their eviction
 // hides behind the products of the others, and a block may use all banks at once.
+//
+// Short rows are dealt to partitions in runs, so that a descriptor moves several: rows of K, when both
+// operands have them along their columns (the sum does not mind the order), and rows of the result, of which
+// a bank then holds several tiles.
 struct Blocking {
-  int64_t m_tiles, n_tiles;  // of a block; their product is at most the banks of PSUM
-  int64_t chunk;             // K tiles of one bank's turn
-  bool moving_stays;         // all of the moving operand fits in SBUF: it is loaded once
-  int moving_buffers;
+  int64_t m_tiles, n_tiles;  // of a block
+  int64_t turn;              // K tiles of one bank's turn
+  int64_t k_run = 1;         // neighbouring rows of K on a partition
+  bool rows_dealt =
+      false;  // a partition has neighbouring rows of the result: one of each M tile of the strip
+  int64_t tiles_of_bank = 1;   // M tiles
+  bool moving_stays = false;   // all of the moving operand fits in SBUF: it is loaded once
+  int64_t moving_buffers = 0;  // K tiles of a block
 };
+
+int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }
+
+int64_t largest_divisor(int64_t n, int64_t most) {
+  int64_t d = std::min(n, most);
+  while (n % d != 0) --d;
+  return d;
+}
 
 // `reserved`: bytes of SBUF per partition that results and epilogues need.
 Blocking blocking(const NodeContext& c, const Product& p, int64_t banks, int64_t reserved) {
   const auto width = static_cast<int64_t>(size_of(c.inputs[0].dtype));
-  const auto tiles = [](int64_t n, int64_t tile) { return (n + tile - 1) / tile; };
-  const int64_t k_tiles = tiles(p.k, tile_k), room = c.nc.sbuf_free() - reserved;
+  const int64_t k_tiles = tiles_of(p.k, tile_k), room = c.nc.sbuf_free() - reserved;
   // Two strips: the next one loads while this one is used.
-  const int64_t strip_bytes = 2 * k_tiles * tile_m * width;
+  const int64_t strip_bytes = 2 * k_tiles * tile_m * width, all_m = tiles_of(p.m, tile_m);
   Blocking b{};
+  const int64_t result_bytes = p.n * static_cast<int64_t>(size_of(c.outputs[0].dtype));
+  b.rows_dealt = p.m % tile_m == 0 && all_m > 1 && p.n <= tile_n && result_bytes < short_row;
+  int64_t most = most_m_tiles;
+  if (b.rows_dealt) {
+    b.tiles_of_bank = tile_n / p.n;
+    most = std::clamp(long_row / result_bytes, most_m_tiles, banks * b.tiles_of_bank);
+  }
   int64_t left = 0;
-  for (b.m_tiles = std::min(most_m_tiles, tiles(p.m, tile_m)); b.m_tiles > 0; --b.m_tiles) {
+  for (b.m_tiles = std::min(most, all_m); b.m_tiles > 0; --b.m_tiles) {
     left = room - b.m_tiles * strip_bytes;
-    for (b.n_tiles = std::min(banks / b.m_tiles, tiles(p.n, tile_n)); b.n_tiles > 1; --b.n_tiles)
+    const int64_t side_by_side = std::max<int64_t>(1, banks / tiles_of(b.m_tiles, b.tiles_of_bank));
+    for (b.n_tiles = std::min(side_by_side, tiles_of(p.n, tile_n)); b.n_tiles > 1; --b.n_tiles)
       if (enough_moving_buffers * b.n_tiles * tile_n * width <= left) break;
     if (least_moving_buffers * b.n_tiles * tile_n * width <= left) break;
   }
@@ -198,12 +106,18 @@ Blocking blocking(const NodeContext& c, const Product& p, int64_t banks, int64_t
     throw Error(ErrorCode::out_of_memory, std::string(c.name) +
                                               ": a stationary block of K = " + std::to_string(p.k) +
                                               " does not fit in SBUF; split the contraction");
+  b.m_tiles = tiles_of(all_m, tiles_of(all_m, b.m_tiles));  // strips of about the same size
   const int64_t buffers = left / (std::min(p.n, b.n_tiles * tile_n) * width);
-  const int64_t all_tiles = k_tiles * tiles(p.n, b.n_tiles * tile_n);
+  const int64_t all_tiles = k_tiles * tiles_of(p.n, b.n_tiles * tile_n);
   const bool shared = std::all_of(p.b_step.begin(), p.b_step.end(), [](int64_t step) { return step == 0; });
+  const bool short_rows = (p.m * width < short_row && b.m_tiles == all_m) ||
+                          (p.n * width < short_row && b.n_tiles == tiles_of(p.n, tile_n));
+  if (p.a.j_stride == 1 && p.b.j_stride == 1 && p.k % tile_k == 0 && short_rows)
+    b.k_run = largest_divisor(k_tiles, std::min(longest_k_run, std::max<int64_t>(1, buffers / 2)));
   b.moving_stays = shared && all_tiles <= buffers;
-  b.chunk = b.moving_stays ? longest_turn : std::clamp<int64_t>(buffers / 3, 1, longest_turn);
-  b.moving_buffers = static_cast<int>(b.moving_stays ? all_tiles : std::min(buffers, 4 * b.chunk));
+  b.turn = b.moving_stays ? longest_turn : std::clamp<int64_t>(buffers / 3, 1, longest_turn);
+  if (b.k_run > 1) b.turn = b.k_run;
+  b.moving_buffers = b.moving_stays ? all_tiles : std::min(buffers / b.turn, int64_t{4}) * b.turn;
   return b;
 }
 
@@ -216,10 +130,12 @@ class Multiplication {
         epilogue_(c, has_program),
         blocking_(blocking(c, p_, banks_, epilogue_.bytes())),
         ks_(pieces(p_.k, tile_k)),
-        stationary_{MatrixLoader(nc_, "stationary", c.inputs[0].dtype, static_cast<int>(ks_.size())),
-                    MatrixLoader(nc_, "stationary.next", c.inputs[0].dtype, static_cast<int>(ks_.size()))},
-        moving_(nc_, "moving", c.inputs[0].dtype, blocking_.moving_buffers),
-        psum_(nc_.psum_pool("sums", banks_)) {
+        stationary_{MatrixLoader(nc_, "stationary", c.inputs[0].dtype, buffers_of(k_tiles())),
+                    MatrixLoader(nc_, "stationary.next", c.inputs[0].dtype, buffers_of(k_tiles()))},
+        moving_(nc_, "moving", c.inputs[0].dtype, buffers_of(blocking_.moving_buffers)),
+        psum_(nc_.psum_pool("sums", banks_)),
+        blocks_(pieces(p_.n, blocking_.n_tiles * tile_n)),
+        turns_(pieces(k_tiles(), blocking_.turn)) {
     std::vector<int64_t> batch(p_.batch.size(), 0);
     while (true) {
       for (const Piece& m : pieces(p_.m, blocking_.m_tiles * tile_m)) strips_.push_back({batch, m});
@@ -230,46 +146,33 @@ class Multiplication {
   }
 
   void run() {
-    const std::vector<Piece> blocks = pieces(p_.n, blocking_.n_tiles * tile_n);
-    const std::vector<Piece> turns = pieces(static_cast<int64_t>(ks_.size()), blocking_.chunk);
-    const auto steps = static_cast<int64_t>(blocks.size() * turns.size());
-    std::vector<Tile> strip, next;
+    std::vector<Tile> strip, next;  // per K tile: [k, rows of the strip]
     for (size_t s = 0; s < strips_.size(); ++s) {
       strip = std::exchange(next, {});
       int64_t step = 0;
-      for (size_t b = 0; b < blocks.size(); ++b) {
-        const std::vector<Piece> ms = pieces(strips_[s].m.count, tile_m),
-                                 ns = pieces(blocks[b].count, tile_n);
-        std::vector<Tile> sums;
-        for (const Piece& turn : turns) {
+      for (size_t b = 0; b < blocks_.size(); ++b) {
+        const std::vector<Sum> sums = sums_of(strips_[s], blocks_[b]);
+        std::vector<Tile> psum(sums.size());
+        for (const Piece& turn : turns_) {
           std::vector<Tile> columns;
-          for (int64_t k = turn.begin; k < turn.begin + turn.count; ++k) {
-            if (static_cast<int64_t>(strip.size()) == k) strip.push_back(load_stationary(s, k));
-            columns.push_back(load_moving(strips_[s], b, blocks[b], k));
+          for (int64_t k = turn.begin; k < turn.begin + turn.count; k += blocking_.k_run) {
+            if (static_cast<int64_t>(strip.size()) == k) load_stationary(s, strip);
+            load_moving(strips_[s], b, k, columns);
           }
           // The next strip arrives evenly while this one is used.
           ++step;
-          if (s + 1 < strips_.size())
-            while (static_cast<int64_t>(next.size()) < step * static_cast<int64_t>(ks_.size()) / steps)
-              next.push_back(load_stationary(s + 1, static_cast<int64_t>(next.size())));
-          size_t bank = 0;
-          for (const Piece& n : ns)
-            for (const Piece& m : ms) {
-              if (turn.begin == 0)
-                sums.push_back(
-                    psum_.tile(static_cast<int>(m.count), {static_cast<int>(n.count)}, DType::float32));
-              for (int64_t k = turn.begin; k < turn.begin + turn.count; ++k)
-                nc_.nc_matmul(
-                    sums[bank],
-                    strip[static_cast<size_t>(k)].cols(static_cast<int>(m.begin), static_cast<int>(m.count)),
-                    columns[static_cast<size_t>(k - turn.begin)].cols(static_cast<int>(n.begin),
-                                                                      static_cast<int>(n.count)),
-                    accumulate(k, static_cast<int64_t>(ks_.size())));
-              if (turn.begin + turn.count == static_cast<int64_t>(ks_.size()))
-                epilogue_.store(sums[bank], strips_[s].batch, {strips_[s].m.begin + m.begin, m.count},
-                                {blocks[b].begin + n.begin, n.count});
-              ++bank;
-            }
+          while (s + 1 < strips_.size() && static_cast<int64_t>(next.size()) < step * k_tiles() / steps())
+            load_stationary(s + 1, next);
+          for (size_t i = 0; i < sums.size(); ++i) {
+            const Sum& sum = sums[i];
+            if (turn.begin == 0)
+              psum[i] = psum_.tile(sum.rows.partitions, {sum.rows.count, static_cast<int>(sum.n.count)},
+                                   DType::float32);
+            multiply(strips_[s], sum, psum[i], turn, strip, columns);
+            if (turn.begin + turn.count == k_tiles())
+              epilogue_.store(psum[i], strips_[s].batch, sum.rows,
+                              {blocks_[b].begin + sum.n.begin, sum.n.count});
+          }
         }
       }
     }
@@ -280,24 +183,72 @@ class Multiplication {
     std::vector<int64_t> batch;
     Piece m;
   };
+  // What one bank holds: M tiles rows.first.. of a strip, or one of them, against some columns of the block.
+  struct Sum {
+    ResultRows rows;
+    Piece n;
+  };
+
+  int64_t k_tiles() const { return static_cast<int64_t>(ks_.size()); }
+  int64_t steps() const { return static_cast<int64_t>(blocks_.size() * turns_.size()); }
+  int buffers_of(int64_t k_tiles) const { return static_cast<int>(k_tiles / blocking_.k_run); }
+
+  std::vector<Sum> sums_of(const Strip& strip, const Piece& block) const {
+    std::vector<Sum> sums;
+    for (const Piece& n : pieces(block.count, tile_n)) {
+      if (blocking_.rows_dealt) {
+        const int64_t run = strip.m.count / tile_m;
+        for (const Piece& tiles : pieces(run, blocking_.tiles_of_bank))
+          sums.push_back({{strip.m.begin, static_cast<int>(tile_m), run, static_cast<int>(tiles.begin),
+                           static_cast<int>(tiles.count)},
+                          n});
+      } else {
+        for (const Piece& m : pieces(strip.m.count, tile_m))
+          sums.push_back({{strip.m.begin + m.begin, static_cast<int>(m.count)}, n});
+      }
+    }
+    return sums;
+  }
+
+  void multiply(const Strip& strip, const Sum& sum, const Tile& psum, const Piece& turn,
+                const std::vector<Tile>& stationary, const std::vector<Tile>& columns) {
+    for (int i = 0; i < sum.rows.count; ++i)
+      for (int64_t k = turn.begin; k < turn.begin + turn.count; ++k) {
+        const Tile& all = stationary[static_cast<size_t>(k)];
+        const Tile rows =
+            blocking_.rows_dealt
+                ? all.slice(-1, sum.rows.first + i, sum.rows.partitions, static_cast<int>(sum.rows.run))
+                : all.cols(static_cast<int>(sum.rows.begin - strip.m.begin), sum.rows.partitions);
+        nc_.nc_matmul(psum.at(0, i), rows,
+                      columns[static_cast<size_t>(k - turn.begin)].cols(static_cast<int>(sum.n.begin),
+                                                                        static_cast<int>(sum.n.count)),
+                      accumulate(k, k_tiles()));
+      }
+  }
+
   static MatrixOperand at_batch(MatrixOperand operand, const std::vector<int64_t>& step,
                                 const std::vector<int64_t>& batch) {
     for (size_t i = 0; i < batch.size(); ++i) operand.offset += batch[i] * step[i];
     return operand;
   }
-  Tile load_stationary(size_t s, int64_t k) {
+  // The next K tile, or run of them, of a strip.
+  void load_stationary(size_t s, std::vector<Tile>& tiles) {
     const Strip& strip = strips_[s];
-    return stationary_[s % 2].load(at_batch(p_.a, p_.a_step, strip.batch), ks_[static_cast<size_t>(k)],
-                                   strip.m);
+    load(stationary_[s % 2], at_batch(p_.a, p_.a_step, strip.batch), static_cast<int64_t>(tiles.size()),
+         strip.m, tiles);
   }
-  Tile load_moving(const Strip& strip, size_t block, const Piece& columns, int64_t k) {
-    const auto load = [&] {
-      return moving_.load(at_batch(p_.b, p_.b_step, strip.batch), ks_[static_cast<size_t>(k)], columns);
-    };
-    if (!blocking_.moving_stays) return load();
+  void load_moving(const Strip& strip, size_t block, int64_t k, std::vector<Tile>& tiles) {
+    const MatrixOperand b = at_batch(p_.b, p_.b_step, strip.batch);
+    if (!blocking_.moving_stays) return load(moving_, b, k, blocks_[block], tiles);
     const size_t at = block * ks_.size() + static_cast<size_t>(k);
-    if (at == kept_.size()) kept_.push_back(load());
-    return kept_[at];
+    if (at == kept_.size()) load(moving_, b, k, blocks_[block], kept_);
+    for (int64_t i = 0; i < blocking_.k_run; ++i) tiles.push_back(kept_[at + static_cast<size_t>(i)]);
+  }
+  void load(MatrixLoader& loader, const MatrixOperand& matrix, int64_t k, const Piece& j,
+            std::vector<Tile>& tiles) {
+    if (blocking_.k_run == 1) return tiles.push_back(loader.load(matrix, ks_[static_cast<size_t>(k)], j));
+    const Tile run = loader.load_run(matrix, {k * tile_k, tile_k}, static_cast<int>(blocking_.k_run), j);
+    for (int i = 0; i < blocking_.k_run; ++i) tiles.push_back(run.at(0, i));
   }
 
   NeuronCore& nc_;
@@ -309,6 +260,7 @@ class Multiplication {
   std::array<MatrixLoader, 2> stationary_;  // strips in turn
   MatrixLoader moving_;
   TilePool psum_;
+  const std::vector<Piece> blocks_, turns_;  // of columns; of K tiles
   std::vector<Strip> strips_;
   std::vector<Tile> kept_;  // of the moving operand, block by block, when it stays
 };
