@@ -33,8 +33,8 @@ Tile flat(const Tile& tile) { return tile.reshape({static_cast<int>(tile.free_el
 
 // The same rows of a dense value whose element (row, column) is start + row*rs + column*cs.
 Hbm box_of(const Hbm& hbm, int64_t start, const ResultRows& rows, const Piece& n, int64_t rs, int64_t cs) {
-  return hbm.box(start + (rows.begin + rows.first) * rs + n.begin * cs, {rows.partitions, rows.count, n.count},
-                 {rows.run * rs, rs, cs});
+  return hbm.box(start + (rows.begin + rows.first) * rs + n.begin * cs,
+                 {rows.partitions, rows.count, n.count}, {rows.run * rs, rs, cs});
 }
 
 Hbm target(const Operand& o, const std::vector<int64_t>& batch, const ResultRows& rows, const Piece& n) {
@@ -45,7 +45,8 @@ Hbm target(const Operand& o, const std::vector<int64_t>& batch, const ResultRows
 
 }  // namespace
 
-Epilogue::Epilogue(const NodeContext& c, bool has_program) : c_(c), staging_(c.nc.sbuf_pool("result", result_buffers)) {
+Epilogue::Epilogue(const NodeContext& c, bool has_program)
+    : c_(c), staging_(c.nc.sbuf_pool("result", result_buffers)) {
   if (!has_program) return;
   const ScalarProgram& program = *c.attributes.get<ScalarProgramPtr>("body");
   emitter_.emplace(c.nc, program, "epilogue");
@@ -60,7 +61,10 @@ Epilogue::Epilogue(const NodeContext& c, bool has_program) : c_(c), staging_(c.n
       step *= s[own];
     }
     const bool is_row = stride.size() < 2 || (stride[stride.size() - 2] == 0 && stride.back() != 0);
-    extra_.push_back({stride, c.nc.sbuf_pool("epilogue.operand", is_row ? static_cast<int>(kept_rows) : operand_buffers), {}});
+    extra_.push_back(
+        {stride,
+         c.nc.sbuf_pool("epilogue.operand", is_row ? static_cast<int>(kept_rows) : operand_buffers),
+         {}});
   }
   for (const Operand& o : c.outputs) output_dtypes_.push_back(o.dtype);
 }
@@ -71,7 +75,8 @@ int64_t Epilogue::bytes() const {
   return tiles * result_columns * static_cast<int64_t>(sizeof(float));
 }
 
-ProgramInput Epilogue::load(size_t i, const std::vector<int64_t>& batch, const ResultRows& rows, const Piece& n) {
+ProgramInput Epilogue::load(size_t i, const std::vector<int64_t>& batch, const ResultRows& rows,
+                            const Piece& n) {
   NeuronCore& nc = c_.nc;
   const Operand& operand = c_.inputs[i + 2];
   Extra& extra = extra_[i];
@@ -83,7 +88,8 @@ ProgramInput Epilogue::load(size_t i, const std::vector<int64_t>& batch, const R
   if (rs == 0 && cs != 0) {  // the same row for every row
     const int64_t at = start + n.begin * cs;
     auto it = std::find_if(extra.rows.begin(), extra.rows.end(), [&](const auto& row) {
-      return row.first == at && row.second.free_elements() == columns && row.second.partitions() >= rows.partitions;
+      return row.first == at && row.second.free_elements() == columns &&
+             row.second.partitions() >= rows.partitions;
     });
     if (it == extra.rows.end()) {
       if (extra.rows.size() == kept_rows) extra.rows.erase(extra.rows.begin());
@@ -94,7 +100,8 @@ ProgramInput Epilogue::load(size_t i, const std::vector<int64_t>& batch, const R
     const Tile row = it->second.rows(0, rows.partitions);
     return {rows.count == 1 ? row : row.repeat(0, rows.count), false};
   }
-  if (cs == 0) {  // a number for each row; one per partition must be float32 to be an operand of an instruction
+  if (cs ==
+      0) {  // a number for each row; one per partition must be float32 to be an operand of an instruction
     const bool one = rows.count == 1;
     const Tile t = extra.pool.tile(rows.partitions, {rows.count},
                                    one && operand.dtype == DType::bfloat16 ? DType::float32 : operand.dtype);
@@ -106,7 +113,8 @@ ProgramInput Epilogue::load(size_t i, const std::vector<int64_t>& batch, const R
   return {flat(t), false};
 }
 
-void Epilogue::store(const Tile& psum, const std::vector<int64_t>& batch, const ResultRows& rows, const Piece& n) {
+void Epilogue::store(const Tile& psum, const std::vector<int64_t>& batch, const ResultRows& rows,
+                     const Piece& n) {
   NeuronCore& nc = c_.nc;
   const int columns = static_cast<int>(n.count), elements = rows.count * columns;
   const auto staged = [&](const Tile& from, DType dtype) {

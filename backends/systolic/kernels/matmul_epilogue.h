@@ -1,5 +1,5 @@
-// How results of a product leave PSUM: as they are, or through a pointwise program whose other operands are loaded
-// beside them.
+// How results of a product leave PSUM: as they are, or through a pointwise program whose other operands are
+// loaded beside them.
 #pragma once
 
 #include <optional>
@@ -11,8 +11,9 @@ namespace heddle::systolic {
 
 inline constexpr int64_t result_columns = 512;  // of one store: a bank of PSUM in float32
 
-// Rows of the result that a tile [partitions, count, columns] holds: (p, i) is row begin + p*run + first + i. With
-// a run, a partition holds neighbouring rows, which are one piece of HBM when columns are all of the row.
+// Rows of the result that a tile [partitions, count, columns] holds: (p, i) is row begin + p*run + first + i.
+// With a run, a partition holds neighbouring rows, which are one piece of HBM when columns are all of the
+// row.
 struct ResultRows {
   int64_t begin;
   int partitions;
