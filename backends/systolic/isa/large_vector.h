@@ -35,12 +35,14 @@ void reserve_large(std::vector<T>& vector, size_t n) {
   vector.swap(grown);
 }
 
-// push_back() of a vector that may become large.
+// push_back() of a vector that may become large. A large one grows by more at a time: room that is not used is not
+// there yet, and what is copied less often is cleared less often.
 template <class T>
 void append(std::vector<T>& vector, const T& value) {
   if (vector.size() == vector.capacity()) {
     const T copy = value;  // it may lie in the vector
-    reserve_large(vector, std::max<size_t>(256, 2 * vector.capacity()));
+    const bool is_large = vector.capacity() * sizeof(T) >= size_t{1} << 20;
+    reserve_large(vector, std::max<size_t>(256, (is_large ? 4 : 2) * vector.capacity()));
     vector.push_back(copy);
   } else {
     vector.push_back(value);
