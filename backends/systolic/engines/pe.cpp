@@ -52,12 +52,17 @@ Stationary stationary_of(const ProductTile& tile, const Context& context, float*
   constexpr auto width = static_cast<int64_t>(sizeof(float));
   if (a.turned()) {
     const int64_t column = a.step;
-    if (a.dtype == DType::float32 && panels < 3) return {floats, 1, column / width, packed_rows * (column / width)};
-    // Its columns one after the other, widened, with room between them: eight are read at a time, and far rows
-    // of a large matrix compete for the same sets of the host's cache.
+    if (a.dtype == DType::float32 && panels < 3)
+      return {floats, 1, column / width, packed_rows * (column / width)};
+    // Its columns one after the other, widened, with room between them: eight are read at a time, and far
+    // rows of a large matrix compete for the same sets of the host's cache.
     const int64_t stride = turned_stride(tile.k);
-    for (int i = 0; i < m; ++i)
-      a.load_turned(packed + i * stride, row + i * column, a.row_stride, static_cast<size_t>(tile.k));
+    for (int i = 0; i < m; ++i) {
+      if (a.dtype == DType::float32)
+        std::memcpy(packed + i * stride, row + i * column, static_cast<size_t>(tile.k) * sizeof(float));
+      else
+        a.load_turned(packed + i * stride, row + i * column, a.row_stride, static_cast<size_t>(tile.k));
+    }
     return {packed, 1, stride, packed_rows * stride};
   }
   const auto& kernels = packed_kernels();

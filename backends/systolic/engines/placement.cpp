@@ -109,7 +109,7 @@ class Placer {
     uint32_t first = none, last = 0;  // positions of their uses
     uint32_t last_write = 0, writes = 0;
     bool only_multiplied = true;  // read by the tensor engine alone
-    bool accumulates = false;      // products add up in it
+    bool accumulates = false;     // products add up in it
     bool in_hbm = false;
     TilePlace place;
   };
@@ -210,7 +210,8 @@ class Placer {
     const Region& r = stream_.regions[i.region];
     Group& g = group(v.tile);
     if (g.in_hbm || i.op0 != AluOp::bypass || g.last_write > position || !fits(v, r)) return;
-    // What is added to again and again stays together: far rows compete for the same sets of the host's caches.
+    // What is added to again and again stays together: far rows compete for the same sets of the host's
+    // caches.
     if (g.accumulates && place_in(r).row_stride >= far_rows) return;
     const Bytes bytes = bytes_of(r);
     const uint32_t self = order_[position];

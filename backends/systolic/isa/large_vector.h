@@ -1,5 +1,5 @@
-// Vectors of a whole stream: tens of megabytes that are written once. In pages of 4 KiB, asking the system for
-// them takes longer than filling them.
+// Vectors of a whole stream: tens of megabytes that are written once. In pages of 4 KiB, asking the system
+// for them takes longer than filling them.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,8 @@
 
 namespace heddle::systolic {
 
-// Asks for large pages in [begin, begin + bytes), where there are any and nothing else is concerned. A wish: what
-// the system answers changes no result.
+// Asks for large pages in [begin, begin + bytes), where there are any and nothing else is concerned. A wish:
+// what the system answers changes no result.
 inline void prefer_large_pages([[maybe_unused]] void* begin, [[maybe_unused]] size_t bytes) {
 #if defined(__linux__)
   constexpr uintptr_t page = uintptr_t{1} << 21;
@@ -35,8 +35,8 @@ void reserve_large(std::vector<T>& vector, size_t n) {
   vector.swap(grown);
 }
 
-// push_back() of a vector that may become large. A large one grows by more at a time: room that is not used is not
-// there yet, and what is copied less often is cleared less often.
+// push_back() of a vector that may become large. A large one grows by more at a time: room that is not used
+// is not there yet, and what is copied less often is cleared less often.
 template <class T>
 void append(std::vector<T>& vector, const T& value) {
   if (vector.size() == vector.capacity()) {

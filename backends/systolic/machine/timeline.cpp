@@ -146,11 +146,12 @@ class Machine {
 
   // The stationary operand is loaded behind the running multiply, once that has started; the same one stays
   // loaded.
-  void wait_for_weights(uint32_t index, const Queue& queue, int64_t weights, uint32_t from,
-                        int64_t& start, Cause& cause, uint32_t& binding) {
+  void wait_for_weights(uint32_t index, const Queue& queue, int64_t weights, uint32_t from, int64_t& start,
+                        Cause& cause, uint32_t& binding) {
     if (loaded_ == cost_.stationary(index)) return;
     const bool by_operand = weights > queue.last_start;
-    const int64_t at = std::max(weights, queue.last == none ? 0 : queue.last_start) + cost_.kind(index).cost.load;
+    const int64_t at =
+        std::max(weights, queue.last == none ? 0 : queue.last_start) + cost_.kind(index).cost.load;
     if (at <= start) return;
     start = at;
     cause = Cause::weights, binding = queue.last;
@@ -165,7 +166,8 @@ class Machine {
     uint32_t holder = none;
   };
   void wait_for_port(const Port& port, const Queue& queue, int64_t& at, Cause& cause, uint32_t& binding) {
-    if (port.free > at && port.holder != queue.last) at = port.free, cause = Cause::port, binding = port.holder;
+    if (port.free > at && port.holder != queue.last)
+      at = port.free, cause = Cause::port, binding = port.holder;
   }
 
   // Small products hold a part of the array each; everything else holds all of it.
