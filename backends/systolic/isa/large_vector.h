@@ -41,8 +41,9 @@ template <class T>
 void append(std::vector<T>& vector, const T& value) {
   if (vector.size() == vector.capacity()) {
     const T copy = value;  // it may lie in the vector
-    const bool is_large = vector.capacity() * sizeof(T) >= size_t{1} << 20;
-    reserve_large(vector, std::max<size_t>(256, (is_large ? 4 : 2) * vector.capacity()));
+    const size_t bytes = vector.capacity() * sizeof(T);
+    const bool is_large = bytes >= size_t{1} << 20 && bytes < size_t{1} << 28;
+    reserve_large(vector, std::max<size_t>(256, (is_large ? 16 : 2) * vector.capacity()));
     vector.push_back(copy);
   } else {
     vector.push_back(value);
