@@ -38,7 +38,7 @@ set(public_builder graph)
 set(public_transform autodiff optimizer mixed_precision)
 set(public_device device)
 set(public_plan explain)
-set(public_exec variable session trace)
+set(public_exec variable session trace estimate)
 set(public_io checkpoint onnx npy safetensors)
 
 # The floor of a path relative to the root; empty for what is not checked (tests, benchmarks).

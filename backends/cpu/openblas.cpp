@@ -4,6 +4,7 @@
 #include <glob.h>
 #include <link.h>
 #include <omp.h>
+#include <sys/mman.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -64,6 +65,17 @@ class CoreType {
   bool set_ = false;
 };
 
+// Whether the address space holds what OpenBLAS takes when it is loaded: a buffer of 128 MiB per thread
+// (BUFFER_SIZE of 0.3 on x86-64) beside itself. It asks again for ever when it gets none (ulimit -v).
+bool has_address_space() {
+  const size_t bytes = (static_cast<size_t>(omp_get_num_procs()) + 1) * (size_t{129} << 20);
+  void* const room =
+      mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) return false;
+  munmap(room, bytes);
+  return true;
+}
+
 template <class F>
 bool load(void* handle, const char* name, F& function) {
   function = reinterpret_cast<F>(dlsym(handle, name));
@@ -77,6 +89,10 @@ Library open_library() {
   status.reason =
       "no OpenMP build of OpenBLAS in /usr/lib/*/openblas-openmp (Debian: apt install libopenblas0-openmp)";
   for (const std::string& path : candidates()) {
+    if (!has_address_space()) {
+      status.reason = path + " needs more address space than this process may have (ulimit -v)";
+      break;
+    }
     const CoreType core_type;
     void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (handle == nullptr) {

@@ -97,7 +97,27 @@ class NeuronDevice final : public backend::Device {
   const void* extension(std::string_view name) override;
 
  private:
+  // What a node reads and writes must lie in HBM at once. Asked before anything is emitted: the instructions
+  // for a value that cannot exist would fill the host's memory first. Timing alone has no memory, but the
+  // host has.
+  void expect_room(const NodeRef& node) const {
+    constexpr uint64_t timing_alone = uint64_t{1} << 44;
+    const uint64_t room = options_.numerics ? facts().memory_bytes : timing_alone;
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < node.inputs() + node.outputs(); ++i) {
+      const ValueRef v = i < node.inputs() ? node.input(i) : node.output(i - node.inputs());
+      if (!v) continue;
+      bytes += std::min(v.bytes(), room + 1);  // no sum of these overflows
+      if (bytes > room)
+        throw backend::Failure(HD_ERROR_OUT_OF_MEMORY,
+                               std::string(node.name()) + " (" + node.op() + "): its operands and results, " +
+                                   v.text() + " among them, take more than the " + std::to_string(room) +
+                                   " bytes of HBM of this core; use smaller sizes");
+    }
+  }
+
   std::unique_ptr<backend::Program> compile_stream(const hd_graph& graph) {
+    for (uint32_t n = 0; n < graph.n_node; ++n) expect_room(NodeRef(&graph, n));
     NeuronCore nc(description_);
     std::vector<Hbm> hbm(graph.n_value);
     std::vector<uint32_t> bound;
@@ -186,8 +206,11 @@ const void* NeuronDevice::extension(std::string_view name) {
   return &simulated;
 }
 
-std::unique_ptr<backend::Device> open_device(const std::string& file, const backend::Options& options) {
-  Description description = translated([&] { return load_description(file); });
+// "pe.ghz=3.0" and the like among the options change that number of the device file.
+std::unique_ptr<backend::Device> open_device(const std::string& file, const backend::Options& options,
+                                             const std::vector<std::pair<std::string, double>>& changes) {
+  Description description =
+      translated([&] { return changes.empty() ? load_description(file) : with(file, changes); });
   CompileOptions compile_options;
   const std::string numerics = options.get("numerics", "on");
   if (numerics != "on" && numerics != "off")
@@ -204,23 +227,28 @@ std::unique_ptr<backend::Device> open_device(const std::string& file, const back
       static_cast<uint64_t>(options.integer("memory", static_cast<int64_t>(share), 1, INT64_MAX));
   facts.clock = HD_CLOCK_SIMULATED;
   facts.host_memory = false;
+  facts.computes = compile_options.numerics;
   return std::make_unique<NeuronDevice>(std::move(facts), std::move(description), compile_options);
 }
 
 std::vector<backend::DeviceFactory> devices() {
   std::vector<backend::DeviceFactory> list;
   for (const std::string& name : builtin_devices())
-    list.push_back({name, [name](const backend::Options& options) {
+    list.push_back({name, [name](const backend::Options& given) {
+                      backend::Options options = given;
+                      const auto changes = options.take_dotted_numbers();
                       options.expect({"numerics", "window", "memory"});
-                      return open_device(name, options);
+                      return open_device(name, options, changes);
                     }});
-  list.push_back({"systolic", [](const backend::Options& options) {
+  list.push_back({"systolic", [](const backend::Options& given) {
+                    backend::Options options = given;
+                    const auto changes = options.take_dotted_numbers();
                     options.expect({"", "numerics", "window", "memory"});
                     const std::string file = options.get("", "");
                     if (file.empty())
                       throw backend::Failure(HD_ERROR_INVALID_ARGUMENT,
                                              "name a device file: systolic:FILE.toml");
-                    return open_device(file, options);
+                    return open_device(file, options, changes);
                   }});
   return list;
 }

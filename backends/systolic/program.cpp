@@ -1,8 +1,10 @@
 #include "heddle/systolic/program.h"
 
 #include <optional>
+#include <vector>
 
 #include "heddle/error.h"
+#include "heddle/systolic/builder.h"
 #include "systolic/engines/plan.h"
 #include "systolic/lower/scheduler.h"
 #include "systolic/lower/scratch.h"
@@ -27,11 +29,11 @@ class Program::Impl {
       if (options.timing) timing = run_timeline(stream, dependencies, order, cost);
     }
     if (options.numerics) {
-      // Numbers run in the emitted order: it is what they mean, and K loops stay together. In the scheduler's
-      // order, memory may not be shared by the lives of the emitted one.
-      const bool scheduled = options.execute_scheduled;
-      plan.emplace(stream, scheduled ? std::span<const uint32_t>(order) : std::span<const uint32_t>());
-      scratch = plan_scratch(stream, {}, !scheduled);
+      // Numbers run in the emitted order: it is what they mean, and K loops stay together.
+      plan.emplace(stream,
+                   options.execute_scheduled ? std::span<const uint32_t>(order) : std::span<const uint32_t>(),
+                   options.stochastic_rounding);
+      scratch = plan_scratch(stream, plan->lives());
       table_bytes = rounded((stream.values.size() + 1) * sizeof(std::byte*));
     }
   }
@@ -82,11 +84,45 @@ void Program::run(std::span<std::byte* const> values, std::byte* memory) const {
   impl_->plan->run(base, staging);
 }
 
+void Program::run(std::span<const Tensor> tensors) const {
+  std::vector<std::byte*> values;
+  for (const Value& value : impl_->stream.values) {
+    if (value.scratch) continue;
+    if (values.size() == tensors.size()) {
+      throw Error(ErrorCode::invalid_argument, "the program needs more tensors than the " +
+                                                   std::to_string(tensors.size()) + " given: none for '" +
+                                                   value.name + "'");
+    }
+    Tensor tensor = tensors[values.size()];
+    if (!tensor.defined() || tensor.dtype() != value.dtype || tensor.elements() != value.elements ||
+        !tensor.is_contiguous()) {
+      throw Error(ErrorCode::invalid_argument, "tensor " + std::to_string(values.size()) + " must be '" +
+                                                   value.name + "': " + std::to_string(value.elements) +
+                                                   " elements of " + dtype_name(value.dtype) +
+                                                   ", dense; it has " + std::to_string(tensor.elements()) +
+                                                   " of " + dtype_name(tensor.dtype()));
+    }
+    values.push_back(static_cast<std::byte*>(tensor.data()));
+  }
+  if (values.size() != tensors.size()) {
+    throw Error(ErrorCode::invalid_argument, "the program has " + std::to_string(values.size()) +
+                                                 " values, and " + std::to_string(tensors.size()) +
+                                                 " tensors were given");
+  }
+  Tensor memory(DType::uint8, {static_cast<int64_t>(memory_bytes())});  // aligned as a program asks
+  run(values, static_cast<std::byte*>(memory.data()));
+}
+
+std::string Program::table() const { return profile_table(impl_->stream, impl_->timing); }
 std::string Program::report() const { return profile_json(impl_->stream, impl_->timing); }
 std::string Program::trace() const { return trace_json(impl_->stream, impl_->timing); }
 
 Program compile(Stream stream, const CompileOptions& options) {
   return Program(std::make_unique<Program::Impl>(std::move(stream), options));
+}
+
+Program compile(NeuronCore&& core, const CompileOptions& options) {
+  return compile(std::move(core).finish(), options);
 }
 
 }  // namespace heddle::systolic

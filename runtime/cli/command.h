@@ -17,5 +17,12 @@ void add_train(CLI::App& app);
 void add_explain(CLI::App& app);
 void add_ops(CLI::App& app);
 void add_conform(CLI::App& app);
+void add_sim(CLI::App& app);
+
+// Of `heddle sim`.
+void add_sim_gemm(CLI::App& sim);
+void add_sim_model(CLI::App& sim);
+void add_sim_replay(CLI::App& sim);
+void add_sim_calibrate(CLI::App& sim);
 
 }  // namespace heddle::cli

@@ -16,6 +16,16 @@ void add_device_options(CLI::App& command, DeviceOptions& options, const std::st
       ->take_all();
 }
 
+void add_fallback_option(CLI::App& command, DeviceOptions& options) {
+  command
+      .add_option(
+          "--fallback", options.fallback,
+          "Run what the device refuses on this one (repeatable); default: what it refuses is an error")
+      ->type_name("NAME")
+      ->expected(1)
+      ->take_all();
+}
+
 void load_plugins(const DeviceOptions& options) {
   for (const std::string& file : options.plugins) load_plugin(file);
 }
@@ -44,13 +54,15 @@ std::vector<std::string> existing_devices(const std::vector<std::string>& names)
   return existing;
 }
 
-std::vector<Device> with_fallback(const Device& device, Fallback fallback) {
+std::vector<Device> with_fallback(const Device& device, const DeviceOptions& options) {
   std::vector<Device> devices = {device};
-  if (fallback == Fallback::allow) {
-    for (const std::string& name : existing_devices({"cpu", "reference"}))
-      if (device.name() != name) devices.push_back(Device::open(name));
-  }
+  for (const Device& other : open_devices(options.fallback))
+    if (other.spec() != device.spec()) devices.push_back(other);
   return devices;
+}
+
+Fallback fallback_of(const DeviceOptions& options) {
+  return options.fallback.empty() ? Fallback::forbid : Fallback::allow;
 }
 
 }  // namespace heddle::cli

@@ -22,8 +22,9 @@ struct Options {
 
 struct Row {
   std::string name, backend, version, library;
-  Device device;      // none when it does not open
-  std::string error;  // why
+  Device device;           // none when it does not open
+  std::string error;       // why
+  bool is_family = false;  // it opens with options alone: systolic:FILE.toml
 };
 
 Row open_row(const DeviceListing& listing) {
@@ -32,6 +33,7 @@ Row open_row(const DeviceListing& listing) {
     row.device = Device::open(listing.name);
   } catch (const Error& e) {  // the others are worth listing
     row.error = e.what();
+    row.is_family = e.code() == ErrorCode::invalid_argument;
   }
   return row;
 }
@@ -88,7 +90,8 @@ std::string table_of(const std::vector<Row>& rows) {
       table.row({row.name, backend, clock_name(row.device), bytes > 0 ? plan::bytes_text(bytes) : "-",
                  row.device.description()});
     } else {
-      table.row({row.name, backend, "-", "-", "does not open: " + row.error});
+      table.row({row.name, backend, "-", "-",
+                 (row.is_family ? "opens with options: " : "does not open: ") + row.error});
     }
     if (!row.library.empty()) table.note("    from " + row.library);
   }
@@ -108,7 +111,7 @@ void add_devices(CLI::App& app) {
   auto options = std::make_shared<Options>();
   add_device_options(*command, options->devices, "Show this device alone (repeatable); default: all");
   command->add_flag("--json", options->json, "Print one JSON document");
-  command->footer("Example: heddle devices --plugin libtoy.so");
+  command->footer("Example: heddle devices --device cpu:threads=1 --device trn1");
   command->callback([options] { run(*options); });
 }
 

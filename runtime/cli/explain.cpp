@@ -18,7 +18,6 @@ struct Options {
   DeviceOptions devices;
   SettingOptions settings;
   std::string model = "gpt";
-  std::string fallback = "forbid";
   bool inference = false, no_fusion = false, no_composites = false, graph = false, json = false;
 };
 
@@ -27,7 +26,6 @@ void run(const Options& options) {
   std::vector<std::string> specs = options.devices.devices;
   if (specs.empty()) specs = existing_devices({"cpu"});
   if (specs.empty()) specs = {"reference"};
-  const std::vector<Device> devices = open_devices(specs);
   TrainingSettings settings = options.settings.resolve();
   if (settings.is_text()) open_task(settings);  // a short text shortens the context
   const Graph graph =
@@ -37,12 +35,23 @@ void run(const Options& options) {
     return;
   }
   SessionOptions session_options;
-  session_options.fallback = options.fallback == "allow" ? Fallback::allow : Fallback::forbid;
+  session_options.fallback = fallback_of(options.devices);
   session_options.fusion = !options.no_fusion;
   session_options.composites = !options.no_composites;
-  Session session(graph, devices, Variables(static_cast<uint64_t>(settings.seed)), session_options);
-  const Explanation explanation = session.explain();
-  print(options.json ? explanation.json() : explanation.table());
+  nlohmann::ordered_json documents = nlohmann::ordered_json::array();
+  for (const Device& device : open_devices(specs)) {
+    Session session(graph, with_fallback(device, options.devices),
+                    Variables(static_cast<uint64_t>(settings.seed)), session_options);
+    const Explanation explanation = session.explain();
+    if (options.json) {
+      nlohmann::ordered_json document = {{"device", device.spec()}};
+      document.update(nlohmann::ordered_json::parse(explanation.json()));
+      documents.push_back(document);
+    } else {
+      print((specs.size() > 1 ? device.spec() + ":\n" : "") + explanation.table());
+    }
+  }
+  if (options.json) print_document({{"devices", documents}});
 }
 
 }  // namespace
@@ -52,23 +61,20 @@ void add_explain(CLI::App& app) {
       "explain", "Show the plan of a model: node, device, kernel, copies, memory, and who refused what");
   auto options = std::make_shared<Options>();
   add_device_options(*command, options->devices,
-                     "Place nodes on this device (repeatable: later ones serve what earlier ones refuse)");
+                     "Plan for this device (repeatable: a plan each); default: cpu");
+  add_fallback_option(*command, options->devices);
   command->add_option("--model", options->model, "Which model (gpt: the training step of heddle train)")
       ->check(CLI::IsMember({"gpt"}))
       ->type_name("gpt");
   command->add_flag("--inference", options->inference,
                     "The model alone, without backward pass and optimizer");
-  command
-      ->add_option("--fallback", options->fallback,
-                   "What a device refuses: an error, or another device's (forbid)")
-      ->type_name("forbid|allow")
-      ->check(CLI::IsMember({"forbid", "allow"}));
   command->add_flag("--no-fusion", options->no_fusion, "Propose no fused nodes to the devices");
   command->add_flag("--no-composites", options->no_composites, "Core ops alone");
-  command->add_flag("--graph", options->graph, "Print the graph before it is planned, and stop");
+  CLI::Option* graph =
+      command->add_flag("--graph", options->graph, "Print the graph before it is planned, and stop");
   options->settings.add_to(*command);
-  command->add_flag("--json", options->json, "Print one JSON document");
-  command->footer("Example: heddle explain --model gpt --device trn1 --device cpu --fallback allow");
+  command->add_flag("--json", options->json, "Print one JSON document")->excludes(graph);
+  command->footer("Example: heddle explain --model gpt --device trn1 --fallback cpu");
   command->callback([options] { run(*options); });
 }
 

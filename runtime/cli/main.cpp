@@ -2,6 +2,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <new>
@@ -20,10 +21,13 @@ int fail(int status, const std::string& text) {
 }
 
 // "heddle train" of the deepest subcommand that was reached.
+const CLI::App& deepest(const CLI::App& app) {
+  const auto chosen = app.get_subcommands();
+  return chosen.empty() ? app : deepest(*chosen.front());
+}
 std::string reached(const CLI::App& app) {
-  std::string name = app.get_name();
-  for (const CLI::App* sub : app.get_subcommands()) name += " " + sub->get_name();
-  return name;
+  const auto chosen = app.get_subcommands();
+  return app.get_name() + (chosen.empty() ? "" : " " + reached(*chosen.front()));
 }
 
 std::string subcommands(const CLI::App& app) {
@@ -45,14 +49,20 @@ int run(int argc, char** argv) {
   heddle::cli::add_explain(app);
   heddle::cli::add_ops(app);
   heddle::cli::add_conform(app);
+  heddle::cli::add_sim(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {  // --help, --version
-    return app.exit(e);
+    const int status = app.exit(e);
+    std::cout.flush();
+    return std::cout ? status : fail(failure, "standard output cannot be written");
   } catch (const CLI::ParseError& e) {
-    if (app.get_subcommands().empty() && !app.remaining().empty())
+    const CLI::App& last = deepest(app);
+    const bool takes_subcommands = !last.get_subcommands([](const CLI::App*) { return true; }).empty();
+    const std::vector<std::string> remaining = app.remaining(true);
+    if (takes_subcommands && !remaining.empty() && remaining.front() != last.get_name())
       return fail(usage,
-                  "there is no subcommand '" + app.remaining().front() + "'; there are: " + subcommands(app));
+                  "there is no subcommand '" + remaining.front() + "'; there are: " + subcommands(last));
     return fail(usage, std::string(e.what()) + " (see " + reached(app) + " --help)");
   } catch (const heddle::cli::UsageError& e) {
     return fail(usage, e.what());
@@ -63,13 +73,17 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of the write, which says so
   // Standard output belongs to results.
   spdlog::set_default_logger(spdlog::stderr_color_mt("heddle"));
   spdlog::set_pattern("heddle: %l: %v");
   try {
     return run(argc, argv);
   } catch (const heddle::Error& e) {
-    return fail(failure, e.what());
+    // The library names its own remedy; this is the command's.
+    const bool refused = e.code() == heddle::ErrorCode::unsupported &&
+                         std::string(e.what()).find("Fallback::allow") != std::string::npos;
+    return fail(failure, std::string(e.what()) + (refused ? "\non the command line: --fallback cpu" : ""));
   } catch (const std::bad_alloc&) {
     return fail(failure, "the host's memory is exhausted; use a smaller model or batch");
   } catch (const std::exception& e) {

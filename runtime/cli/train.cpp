@@ -4,7 +4,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -15,6 +17,7 @@
 #include "cli/device_options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/report_page.h"
 #include "cli/train_report.h"
 #include "cli/training.h"
 #include "cli/training_checkpoint.h"
@@ -22,6 +25,7 @@
 #include "heddle/error.h"
 #include "heddle/trace.h"
 #include "io/file.h"
+#include "io/safetensors.h"
 #include "plan/text_table.h"
 
 namespace heddle::cli {
@@ -32,11 +36,38 @@ struct Options {
   SettingOptions settings;
   int64_t steps = 0;
   CLI::Option* steps_option = nullptr;
-  std::string save, resume, trace;
+  std::string save, resume, trace, report;
   int64_t save_every = 0;
-  std::string fallback = "forbid";
   bool json = false;
+  std::vector<std::pair<std::string, CLI::Option*>> files;  // options that name one
 };
+
+bool is_same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  if (std::filesystem::equivalent(a, b, error)) return true;
+  const auto real_a = std::filesystem::weakly_canonical(a, error);
+  return !error && real_a == std::filesystem::weakly_canonical(b, error) && !error;
+}
+
+// Files that are written must not be those that are read, nor each other; only a checkpoint may go on in
+// place.
+void expect_files_apart(const Options& options, const std::string& text) {
+  std::vector<std::pair<std::string, std::string>> given;
+  for (const auto& [name, option] : options.files)
+    if (option->count() > 0) given.emplace_back(name, option->as<std::string>());
+  for (const auto& [name, file] : given)
+    if (file.empty()) throw UsageError(name + " needs the name of a file");
+  if (!text.empty()) given.emplace_back("--text", text);
+  for (size_t i = 0; i < given.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const auto& [a, file_a] = given[j];
+      const auto& [b, file_b] = given[i];
+      const bool may_be_one = (a == "--save" && b == "--resume") || (a == "--resume" && b == "--text");
+      if (!may_be_one && is_same_file(file_a, file_b))
+        throw UsageError(a + " and " + b + " name the same file, '" + file_a + "'");
+    }
+  }
+}
 
 // Ctrl-C ends the run between two steps, so that it can be saved; a second one ends the process.
 std::atomic<bool> interrupted{false};
@@ -124,13 +155,14 @@ class RowPrinter {
       print(line);
       header_ = true;
     }
-    char simulated[32] = "-", engine[32] = "-";
+    char loss[32] = "-", simulated[32] = "-", engine[32] = "-";
+    if (std::isfinite(row.loss)) std::snprintf(loss, sizeof loss, "%.4f", row.loss);
     if (row.simulated_us_per_step)
       std::snprintf(simulated, sizeof simulated, "%.1f", *row.simulated_us_per_step);
     if (row.tensor_engine_percent)
       std::snprintf(engine, sizeof engine, "%.1f %%", *row.tensor_engine_percent);
-    std::snprintf(line, sizeof line, "%-12s %8lld %10.4f %12s %18s %14s\n", row.device.c_str(),
-                  static_cast<long long>(row.step), row.loss, plan::count_text(row.tokens_per_s).c_str(),
+    std::snprintf(line, sizeof line, "%-12s %8lld %10s %12s %18s %14s\n", row.device.c_str(),
+                  static_cast<long long>(row.step), loss, plan::count_text(row.tokens_per_s).c_str(),
                   simulated, engine);
     print(line);
   }
@@ -151,18 +183,34 @@ std::string introduction(const Start& start, int64_t steps) {
 }
 
 void run(const Options& options) {
+  if (options.save_every > 0 && options.save.empty()) throw UsageError("--save-every needs --save FILE");
   load_plugins(options.devices);
   Start start = prepare(options);
   const std::vector<Device> devices = open_devices(start.specs);
+  open_devices(options.devices.fallback);  // a name that does not exist is told before anything runs
   const std::unique_ptr<Task> task = open_task(start.settings);
-  const Fallback fallback = options.fallback == "allow" ? Fallback::allow : Fallback::forbid;
   const int64_t steps = options.steps_option->count() > 0 ? options.steps
                         : start.settings.is_text()        ? 300
                                                           : 500;
 
+  for (const Device& device : devices)
+    if (!device.computes() && !options.save.empty())
+      throw UsageError("'" + device.spec() +
+                       "' computes no numbers (numerics=off): leave --save out, or that option");
+
+  expect_files_apart(options, start.settings.text);
+  if (!options.save.empty()) {
+    try {
+      io::format_safetensors_header({{}, to_metadata(start.settings)});
+    } catch (const Error&) {
+      throw UsageError("the name of --text, '" + start.settings.text +
+                       "', is not UTF-8, and --save writes it into the checkpoint: rename the file");
+    }
+  }
   // Hours of training must not end with a file that cannot be written.
   for (const std::string& file : {options.save, options.trace})
     if (!file.empty()) io::expect_replaceable(file);
+  expect_report_file(options.report);
   bool anything_left = false;
   const Graph graph = start.settings.training_step();
   for (const DeviceState& state : start.states) {
@@ -208,14 +256,15 @@ void run(const Options& options) {
       hooks.save_every = options.save_every;
       hooks.save = save;
     }
-    runs.push_back(
-        train_on(with_fallback(devices[i], fallback), fallback, start.settings, *task, state, steps, hooks));
+    runs.push_back(train_on(with_fallback(devices[i], options.devices), fallback_of(options.devices),
+                            start.settings, *task, state, steps, hooks));
     state = runs.back().state;
     stopped = runs.back().stopped;
     if (!options.save.empty()) save(state);
   }
   if (!options.trace.empty()) trace.save(options.trace);
   if (stopped) {
+    if (options.json) print_document(train_document(start.settings, runs));
     const DeviceState& last = runs.back().state;
     throw Error(ErrorCode::cancelled, "interrupted after step " + std::to_string(last.step) + " on " +
                                           last.device +
@@ -223,13 +272,20 @@ void run(const Options& options) {
                                                                 : "; go on with --resume " + options.save));
   }
 
+  if (!options.report.empty()) write_report(options.report, train_page(start.settings, runs));
   if (options.json) {
     print_document(train_document(start.settings, runs));
-    return;
+  } else {
+    print("\n" + train_summary(runs) + "\n" + verdict(start.settings, runs) + "\n");
+    if (!options.save.empty()) print("Saved to " + options.save + ".\n");
+    if (!options.trace.empty())
+      print("Trace written to " + options.trace + ": open it at ui.perfetto.dev.\n");
+    if (!options.report.empty()) print("Report written to " + options.report + ".\n");
   }
-  print("\n" + train_summary(runs) + "\n" + verdict(start.settings, runs) + "\n");
-  if (!options.save.empty()) print("Saved to " + options.save + ".\n");
-  if (!options.trace.empty()) print("Trace written to " + options.trace + ": open it at ui.perfetto.dev.\n");
+  if (agree(start.settings, runs) == false)
+    throw Error(ErrorCode::device,
+                "the devices do not agree: the largest relative difference of their losses is " +
+                    std::to_string(max_relative_loss_difference(runs).value_or(0)));
 }
 
 }  // namespace
@@ -240,30 +296,33 @@ void add_train(CLI::App& app) {
       "Train a small transformer: to add numbers, or with --text to continue a text. Several devices train "
       "the same graph on the same batches, one after the other.");
   auto options = std::make_shared<Options>();
-  add_device_options(*command, options->devices,
-                     "Train on this device (repeatable); default: cpu, then trn1");
+  add_device_options(
+      *command, options->devices,
+      "Train on this device (repeatable); default: cpu, then trn1; with --resume those of the file");
+  add_fallback_option(*command, options->devices);
   options->steps_option = command->add_option(
       "--steps", options->steps, "Steps in all, those of a resumed run included (500; text: 300)");
   options->steps_option->type_name("N")->check(CLI::Range(int64_t{1}, int64_t{1'000'000'000}));
   options->settings.add_to(*command);
   command
       ->add_option("--save", options->save,
-                   "Write weights and optimizer state here at the end, and when interrupted")
+                   "Write weights and optimizer state of every device here at the end, and when interrupted")
       ->type_name("FILE.safetensors");
   command->add_option("--save-every", options->save_every, "Also after every so many steps")
       ->type_name("N")
       ->check(CLI::Range(int64_t{1}, int64_t{1'000'000'000}));
   command->add_option("--resume", options->resume, "Go on from a saved run, bit for bit")
       ->type_name("FILE.safetensors");
-  command->add_option("--trace", options->trace, "Write a trace of a few steps for ui.perfetto.dev")
-      ->type_name("FILE.json");
   command
-      ->add_option("--fallback", options->fallback,
-                   "What a device refuses: an error, or another device's (forbid)")
-      ->type_name("forbid|allow")
-      ->check(CLI::IsMember({"forbid", "allow"}));
+      ->add_option("--trace", options->trace,
+                   "Write a trace of the second to fourth step of each device, for ui.perfetto.dev")
+      ->type_name("FILE.json");
+  add_report_option(*command, options->report);
+  for (const char* name : {"--save", "--resume", "--trace", "--report"})
+    options->files.emplace_back(name, command->get_option(name));
   command->add_flag("--json", options->json, "Print one JSON document at the end instead of tables");
-  command->footer("Example: heddle train --text LICENSE --device cpu --device trn1 --steps 300");
+  command->footer(
+      "Example: heddle train --text /usr/share/common-licenses/GPL-3 --device cpu --device trn1 --steps 300");
   command->callback([options] { run(*options); });
 }
 

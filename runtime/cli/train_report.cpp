@@ -14,6 +14,10 @@ namespace {
 // 2^-8, so single losses may be some percent apart.
 constexpr double agreed_f32 = 1e-3, agreed_bf16 = 5e-2;
 
+double agreed_of(const TrainingSettings& settings) {
+  return settings.dtype == "f32" ? agreed_f32 : agreed_bf16;
+}
+
 std::string formatted(const char* format, double value) {
   char text[64];
   std::snprintf(text, sizeof text, format, value);
@@ -41,6 +45,22 @@ std::string result_of(const TrainingRun& run) {
   return "";
 }
 
+// What other devices did for this one; empty when it ran alone.
+std::string helped(const TrainingRun& run) {
+  std::string others;
+  size_t all = 0, own = 0;
+  for (const auto& [device, nodes] : run.nodes) {
+    all += nodes;
+    if (device == run.device_name)
+      own = nodes;
+    else
+      others += (others.empty() ? "" : ", ") + device + " ran " + std::to_string(nodes);
+  }
+  if (others.empty()) return "";
+  return "Of the " + std::to_string(all) + " nodes of a step, " + run.device + " ran " + std::to_string(own) +
+         " itself and " + others + ". ";
+}
+
 std::string learned(const TrainingSettings& settings, const std::vector<TrainingRun>& runs) {
   std::string text;
   for (const TrainingRun& run : runs) {
@@ -57,6 +77,9 @@ std::string learned(const TrainingSettings& settings, const std::vector<Training
            (text.empty() ? ". The text is too short to hold a part out."
                          : ". On the part that was held out: " + text + ".");
   }
+  for (const TrainingRun& run : runs)
+    if (run.losses.empty())
+      text += (text.empty() ? "" : "; ") + run.device + ": nothing, it computes no numbers";
   return text.empty() ? "Nothing was held out."
                       : "Of " + std::to_string(runs.front().evaluation.examples) +
                             " sums that were never trained on, every digit is right for " + text + ".";
@@ -81,10 +104,16 @@ std::optional<double> max_relative_loss_difference(const std::vector<TrainingRun
   return compared ? std::optional(largest) : std::nullopt;
 }
 
+std::optional<bool> agree(const TrainingSettings& settings, const std::vector<TrainingRun>& runs) {
+  const auto difference = max_relative_loss_difference(runs);
+  return difference ? std::optional(*difference <= agreed_of(settings)) : std::nullopt;
+}
+
 std::string verdict(const TrainingSettings& settings, const std::vector<TrainingRun>& runs) {
   std::string text;
+  for (const TrainingRun& run : runs) text += helped(run);
   if (const auto difference = max_relative_loss_difference(runs)) {
-    const double agreed = settings.dtype == "f32" ? agreed_f32 : agreed_bf16;
+    const double agreed = agreed_of(settings);
     const std::string figure = formatted("%.1e", *difference);
     const int64_t steps = std::min<int64_t>(compared_steps, std::ssize(runs.front().losses));
     text += *difference <= agreed
@@ -128,6 +157,7 @@ nlohmann::ordered_json train_document(const TrainingSettings& settings,
     }
     devices.push_back(
         {{"device", run.device},
+         {"nodes", run.nodes},
          {"clock", run.simulated ? "simulated" : "wall"},
          {"accuracy", optional(run.evaluation.accuracy)},
          {"held_out_loss", optional(run.evaluation.held_out_loss)},
@@ -143,13 +173,53 @@ nlohmann::ordered_json train_document(const TrainingSettings& settings,
          {"memory", memory}});
   }
   ordered_json training = ordered_json::object();
-  for (const auto& [name, value] : to_metadata(settings)) training[name] = value;
+  for (const auto& [name, value] : values_of(settings))
+    std::visit([&, &key = name](const auto& held) { training[key] = held; }, value);
+  const bool interrupted =
+      std::any_of(runs.begin(), runs.end(), [](const TrainingRun& run) { return run.stopped; });
+  const std::optional<bool> same = agree(settings, runs);
   return {{"task", settings.is_text() ? "text" : "addition"},
           {"parameters", gpt_parameter_count(settings.model())},
           {"settings", training},
           {"devices", devices},
           {"max_relative_loss_difference", optional(max_relative_loss_difference(runs))},
+          {"tolerance", agreed_of(settings)},
+          {"agree", same ? ordered_json(*same) : ordered_json(nullptr)},
+          {"interrupted", interrupted},
           {"verdict", verdict(settings, runs)}};
+}
+
+systolic::Page train_page(const TrainingSettings& settings, const std::vector<TrainingRun>& runs) {
+  systolic::Page page;
+  page.title = "heddle train on " + names_of(runs);
+  page.subtitle = verdict(settings, runs);
+  systolic::PageTable devices{
+      "Devices",
+      {"device", "last loss", "wall s/step", "tokens/s, wall", "simulated us/step", "tensor engine"},
+      {}};
+  systolic::PageChart losses{"Loss", "step", settings.is_text() ? "nats per byte" : "nats per digit", {}};
+  for (const TrainingRun& run : runs) {
+    devices.rows.push_back(
+        {run.device, run.losses.empty() ? "-" : formatted("%.4f", run.losses.back()),
+         formatted("%.4f", run.wall_s_per_step), plan::count_text(run.tokens_per_s),
+         run.simulated_us_per_step ? formatted("%.1f", *run.simulated_us_per_step) : "-",
+         run.tensor_engine_percent ? formatted("%.1f %%", *run.tensor_engine_percent) : "-"});
+    systolic::PageChart::Line& line = losses.lines.emplace_back();
+    line.name = run.device;
+    for (size_t i = 0; i < run.losses.size(); ++i) {
+      line.x.push_back(static_cast<double>(run.first_step) + static_cast<double>(i) + 1);
+      line.y.push_back(run.losses[i]);
+    }
+    for (size_t p = 0; p < run.simulated_reports.size(); ++p) {
+      if (run.simulated_reports[p].find("\"activity\"") == std::string::npos) continue;  // a plugin's
+      page.runs.push_back({"A step on " + run.device +
+                               (run.simulated_reports.size() > 1 ? ", partition " + std::to_string(p) : ""),
+                           run.simulated_reports[p]});
+    }
+  }
+  page.tables.push_back(devices);
+  page.charts.push_back(losses);
+  return page;
 }
 
 std::string train_summary(const std::vector<TrainingRun>& runs) {

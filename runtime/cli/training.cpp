@@ -135,7 +135,12 @@ TrainingRun train_on(const std::vector<Device>& devices, Fallback fallback, cons
   options.fallback = fallback;
   const Clock::time_point begin = Clock::now();
   Session session(graph, devices, variables, options);
-  run.memory = session.explain().memory;
+  const Explanation plan = session.explain();
+  run.memory = plan.memory;
+  const bool computes =
+      std::all_of(devices.begin(), devices.end(), [](const Device& device) { return device.computes(); });
+  run.device_name = devices.front().spec();
+  for (const Explanation::NodeRow& node : plan.nodes) ++run.nodes[node.device];
   run.compile_s = seconds_since(begin);
 
   std::vector<Tensor> inputs = {Tensor(i32, {settings.batch, settings.context}),
@@ -166,8 +171,8 @@ TrainingRun train_on(const std::vector<Device>& devices, Fallback fallback, cons
     session.run(inputs, outputs);
     const double seconds = seconds_since(start);
     const double loss = outputs[loss_index].at(0);
-    run.losses.push_back(loss);
-    if (!std::isfinite(loss)) {
+    if (computes) run.losses.push_back(loss);
+    if (computes && !std::isfinite(loss)) {
       throw Error(ErrorCode::device, "the loss on '" + state.device + "' is " + std::to_string(loss) +
                                          " at step " + std::to_string(step + 1) +
                                          ": train with a lower --lr");
@@ -189,9 +194,10 @@ TrainingRun train_on(const std::vector<Device>& devices, Fallback fallback, cons
   run.wall_s_per_step = total.wall_s_per_step();
   run.tokens_per_s = run.wall_s_per_step > 0 ? tokens_per_step / run.wall_s_per_step : 0;
   run.simulated_us_per_step = total.simulated_us_per_step();
-  run.tensor_engine_percent = tensor_engine_percent(session.simulated_reports());
+  run.simulated_reports = session.simulated_reports();
+  run.tensor_engine_percent = tensor_engine_percent(run.simulated_reports);
   run.state = state_of(state.device, step, variables);
-  if (!run.stopped) {
+  if (!run.stopped && computes) {
     options.freeze = true;
     Judge judge(devices, options, settings, variables);
     run.evaluation = task.evaluate(judge.model());

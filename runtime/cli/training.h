@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,8 +22,8 @@ namespace heddle::cli {
 // Figures since the last row, or since the start.
 struct TrainingRow {
   std::string device;
-  int64_t step = 0;  // steps done
-  double loss = 0;
+  int64_t step = 0;                             // steps done
+  double loss = 0;                              // NaN of a device that computes nothing
   double tokens_per_s = 0;                      // wall clock
   std::optional<double> simulated_us_per_step;  // simulated clock
   std::optional<double> tensor_engine_percent;  // of the simulated time
@@ -30,15 +31,19 @@ struct TrainingRow {
 
 // A device's training, done.
 struct TrainingRun {
-  std::string device;
+  std::string device;                   // as it was asked for
+  std::string device_name;              // as explanations call it
+  std::map<std::string, size_t> nodes;  // of a step, by the device that ran them
   bool simulated = false;
-  int64_t first_step = 0;      // 0, or where the resumed run goes on
-  std::vector<double> losses;  // of steps first_step, first_step + 1, ...
-  double compile_s = 0;        // planning and compiling, wall clock
+  int64_t first_step = 0;  // 0, or where the resumed run goes on
+  std::vector<double>
+      losses;            // of steps first_step, first_step + 1, ...; none of a device that computes nothing
+  double compile_s = 0;  // planning and compiling, wall clock
   double wall_s_per_step = 0;  // mean over the run's steps but its first (when there are others)
   double tokens_per_s = 0;
   std::optional<double> simulated_us_per_step;
   std::optional<double> tensor_engine_percent;
+  std::vector<std::string> simulated_reports;  // of a step, one per partition on a simulated device
   std::vector<Explanation::MemoryRow> memory;
   Evaluation evaluation;  // none when the run was stopped
   DeviceState state;      // after the last step

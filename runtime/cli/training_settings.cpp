@@ -164,16 +164,25 @@ void TrainingSettings::check() const {
   expect_range("--seed", seed, 0, std::numeric_limits<int64_t>::max());
   expect_range("--batch", batch, 1, million);
   expect_range("--context", context, 1, million);
+  expect(is_text() || context == AdditionTask::context_of(digits),
+         "sums of " + std::to_string(digits) + " digits take a context of " +
+             std::to_string(AdditionTask::context_of(digits)) + ", not " + std::to_string(context));
   expect_one_of("--dtype", dtype, {"f32", "bf16"});
   expect_one_of("--optimizer", optimizer, {"sgd", "adam", "adamw"});
   expect(std::isfinite(lr) && lr > 0, "--lr must be a number above 0, got " + number_text(lr));
   expect_range("--warmup", warmup, 0, million);
-  expect_range("--decay", decay, warmup + 1, 1000 * million);
+  expect(decay > warmup && decay <= 1000 * million,
+         "--decay must be above --warmup (" + std::to_string(warmup) + ") and at most " +
+             std::to_string(1000 * million) + ", got " + std::to_string(decay));
   expect(std::isfinite(clip) && clip >= 0, "--clip must be a number of at least 0, got " + number_text(clip));
   expect_range("--width", width, 1, 65536);
   expect_range("--layers", layers, 1, 1000);
   expect_range("--heads", heads, 1, width);
+  expect(width % heads == 0,
+         "--heads must divide --width (" + std::to_string(width) + "), got " + std::to_string(heads));
   expect_range("--kv-heads", kv_heads, 0, heads);
+  expect(kv_heads == 0 || heads % kv_heads == 0,
+         "--kv-heads must divide --heads (" + std::to_string(heads) + "), got " + std::to_string(kv_heads));
   expect_one_of("--positions", positions, {"learned", "rope"});
   expect_one_of("--norm", norm, {"layer", "rms"});
   expect(dropout >= 0 && dropout < 1,
@@ -197,6 +206,14 @@ std::map<std::string, std::string> to_metadata(const TrainingSettings& settings)
   std::map<std::string, std::string> metadata;
   for (const Setting& setting : settings_table()) metadata[setting.name] = text_of(settings, setting.member);
   return metadata;
+}
+
+std::vector<std::pair<std::string, std::variant<int64_t, double, std::string>>> values_of(
+    const TrainingSettings& settings) {
+  std::vector<std::pair<std::string, std::variant<int64_t, double, std::string>>> values;
+  for (const Setting& setting : settings_table())
+    std::visit([&](auto pointer) { values.emplace_back(setting.name, settings.*pointer); }, setting.member);
+  return values;
 }
 
 TrainingSettings from_metadata(const std::map<std::string, std::string>& metadata) {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "cli/task.h"
@@ -49,6 +50,9 @@ struct TrainingSettings {
 // What a run has when nothing else is asked for; the task and the optimizer decide.
 TrainingSettings default_settings(bool text, const std::string& optimizer);
 
+// Names and values, for reports.
+std::vector<std::pair<std::string, std::variant<int64_t, double, std::string>>> values_of(
+    const TrainingSettings& settings);
 // Names and values as text, for the metadata of a checkpoint.
 std::map<std::string, std::string> to_metadata(const TrainingSettings& settings);
 // The reverse. Throws Error (corrupt) naming the entry that is missing or cannot be read.

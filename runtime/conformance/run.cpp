@@ -59,6 +59,9 @@ std::vector<CaseName> list_cases(const Selection& selection) {
 
 Report run(const Device& device, const Selection& selection) {
   if (!device) throw Error(ErrorCode::invalid_argument, "conformance was given a device that is not open");
+  if (!device.computes())
+    throw Error(ErrorCode::invalid_argument,
+                "device " + device.spec() + " computes no numbers: there is nothing to prove about it");
   const size_t total = list_cases(selection).size();
   Report report;
   report.device = device.spec();

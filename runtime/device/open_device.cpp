@@ -39,6 +39,7 @@ OpenDevice::OpenDevice(hd_device* device, const hd_device_vtable* vtable, std::s
   memory_bytes_ = info.memory_bytes;
   alignment_ = std::max<uint64_t>(info.alignment, 1);
   host_memory_ = (info.flags & HD_INFO_HOST_MEMORY) != 0 && v.rebind != nullptr;
+  computes_ = (info.flags & HD_INFO_TIMING_ALONE) == 0;
 }
 
 OpenDevice::~OpenDevice() { vtable_.close(device_); }

@@ -72,6 +72,7 @@ class OpenDevice : public std::enable_shared_from_this<OpenDevice> {
   const std::string& description() const { return description_; }
   bool simulated() const { return clock_ == HD_CLOCK_SIMULATED; }
   bool host_memory() const { return host_memory_; }
+  bool computes() const { return computes_; }
   uint64_t memory_bytes() const { return memory_bytes_; }
   uint64_t alignment() const { return alignment_; }
 
@@ -101,7 +102,7 @@ class OpenDevice : public std::enable_shared_from_this<OpenDevice> {
   hd_device_vtable vtable_{};  // zero-filled past the device's own size
   std::string spec_, name_, description_;
   uint32_t clock_ = HD_CLOCK_WALL;
-  bool host_memory_ = false;
+  bool host_memory_ = false, computes_ = true;
   uint64_t memory_bytes_ = 0, alignment_ = 64;
 };
 

@@ -171,14 +171,27 @@ Device Device::open(const std::string& spec) {
   d.impl_ = device::Registry::instance().open(spec);
   return d;
 }
-const std::string& Device::name() const { return impl_->name(); }
-const std::string& Device::spec() const { return impl_->spec(); }
-const std::string& Device::description() const { return impl_->description(); }
-Clock Device::clock() const { return impl_->simulated() ? Clock::simulated : Clock::wall; }
-uint64_t Device::memory_bytes() const { return impl_->memory_bytes(); }
+namespace {
+
+device::OpenDevice& opened(const std::shared_ptr<device::OpenDevice>& device) {
+  if (device == nullptr)
+    throw Error(ErrorCode::invalid_argument,
+                "a Device that is not open was used; make one with Device::open");
+  return *device;
+}
+
+}  // namespace
+
+const std::string& Device::name() const { return opened(impl_).name(); }
+const std::string& Device::spec() const { return opened(impl_).spec(); }
+const std::string& Device::description() const { return opened(impl_).description(); }
+Clock Device::clock() const { return opened(impl_).simulated() ? Clock::simulated : Clock::wall; }
+bool Device::computes() const { return opened(impl_).computes(); }
+uint64_t Device::memory_bytes() const { return opened(impl_).memory_bytes(); }
 void Device::trim() {
-  if (const auto* trim = static_cast<const hd_trim_v1*>(impl_->extension(HD_EXTENSION_TRIM)))
-    trim->trim(impl_->handle());
+  const device::OpenDevice& device = opened(impl_);
+  if (const auto* trim = static_cast<const hd_trim_v1*>(device.extension(HD_EXTENSION_TRIM)))
+    trim->trim(device.handle());
 }
 
 std::vector<DeviceListing> list_devices() { return device::Registry::instance().list(); }

@@ -162,44 +162,46 @@ void Session::Impl::run_step(Plan& plan, size_t index, std::span<const Tensor> i
   const auto staged = [&](hd_span target) {
     plan::DeviceUse &from = plan.devices[step.from], &to = plan.devices[step.to];
     const hd_span host = device::host_span(plan.staging[index].data(), step.bytes);
-    from.device->copy_now(from.stream, host, step.source);
+    if (!step.hollow) from.device->copy_now(from.stream, host, step.source);  // else filled once for all
     to.device->copy_now(to.stream, target, host);
   };
   switch (step.kind) {
     case Step::Kind::launch:
       launch(plan, plan.partitions[step.partition]);
-      break;
+      return;
     case Step::Kind::transfer:
       staged(step.target);
-      ++report.copies;
-      report.copy_bytes += step.bytes;
+      ++report.crossings;
       break;
     case Step::Kind::upload: {
       plan::DeviceUse& to = plan.devices[step.to];
       to.device->copy_now(to.stream, step.target, device::host_span(inputs[step.index].data(), step.bytes));
-      ++report.host_copies;
       break;
     }
     case Step::Kind::download: {
-      if (!outputs[step.index].defined()) break;
+      if (!outputs[step.index].defined()) return;
       plan::DeviceUse& from = plan.devices[step.from];
-      from.device->copy_now(from.stream, device::host_span(outputs[step.index].data(), step.bytes),
-                            step.source);
-      ++report.host_copies;
+      if (!step.hollow)
+        from.device->copy_now(from.stream, device::host_span(outputs[step.index].data(), step.bytes),
+                              step.source);
       break;
     }
     case Step::Kind::commit:
-      if (step.from == step.to)
+      if (step.from == step.to) {
         plan.devices[step.to].device->copy_now(plan.devices[step.to].stream, step.target, step.source);
-      else
+      } else {
         staged(step.target);
-      ++report.host_copies;
+        ++report.crossings;
+      }
       break;
   }
+  ++report.copies;
+  report.copy_bytes += step.bytes;
 }
 
 void Session::Impl::run(std::span<const Tensor> given, std::span<Tensor> outputs) {
   const uint64_t begin = now_ns();
+  const CancelEnds ends{cancelled};
   check_inputs(given);
   Plan& plan = plan_for(given);
   check_outputs(plan, outputs);
@@ -214,20 +216,18 @@ void Session::Impl::run(std::span<const Tensor> given, std::span<Tensor> outputs
   }
   report = RunReport{};
   bind_host(plan, inputs, outputs);
-  size_t step = 0;
+  size_t begun = 0;  // steps that may have written something
   try {
-    for (; step < plan.steps.size(); ++step) {
+    while (begun < plan.steps.size()) {
       if (cancelled.load(std::memory_order_relaxed))
-        throw Error(ErrorCode::cancelled, "the run was cancelled after " + std::to_string(step) + " of " +
+        throw Error(ErrorCode::cancelled, "the run was cancelled after " + std::to_string(begun) + " of " +
                                               std::to_string(plan.steps.size()) + " steps");
-      run_step(plan, step, inputs, outputs);
+      run_step(plan, begun++, inputs, outputs);
     }
   } catch (...) {
-    cancelled = false;
     // What a started launch or commit may have written in part is poisoned; the rest still holds its old
     // value.
-    const bool interrupted = step < plan.steps.size();
-    for (size_t s = 0; interrupted && s <= step; ++s) {
+    for (size_t s = 0; plan.computes && s < begun; ++s) {
       const Step& done = plan.steps[s];
       if (done.kind == Step::Kind::commit) states[done.index]->poisoned = true;
       if (done.kind != Step::Kind::launch) continue;
@@ -236,7 +236,11 @@ void Session::Impl::run(std::span<const Tensor> given, std::span<Tensor> outputs
     }
     throw;
   }
-  for (uint32_t v : plan.updated_variables) ++states[v]->generation;
+  for (uint32_t o : plan.hollow_outputs)
+    if (outputs[o].defined())
+      plan::fill_hollow({static_cast<std::byte*>(outputs[o].data()), outputs[o].bytes()}, outputs[o].dtype());
+  if (plan.computes)
+    for (uint32_t v : plan.updated_variables) ++states[v]->generation;
   report.wall_ns = now_ns() - begin;
 }
 

@@ -14,6 +14,10 @@ Session::Impl::Impl(const Graph& source, const std::vector<Device>& opened, Vari
   if (graph.outputs().empty() && graph.updates().empty())
     throw Error(ErrorCode::invalid_argument,
                 "the graph has no outputs and no updates: there is nothing to run");
+  if (options.freeze && !graph.updates().empty())
+    throw Error(ErrorCode::invalid_argument,
+                "SessionOptions::freeze says that no variable changes, but the graph updates '" +
+                    graph.variables()[graph.updates()[0].variable].name + "'");
   for (const Device& d : opened) {
     if (!d) throw Error(ErrorCode::invalid_argument, "a session was given a device that is not open");
     devices.push_back(d.impl());
@@ -29,6 +33,24 @@ Session::Impl::Impl(const Graph& source, const std::vector<Device>& opened, Vari
                   "the size '" + name +
                       "' appears only inside expressions; give one input an axis of exactly that size");
   for (const VariableInfo& info : graph.variables()) states.push_back(variables.impl().declare(info));
+}
+
+void Session::Impl::check_binding(const DimBinding& binding) const {
+  std::string call, known;
+  bool complete = true;
+  for (const auto& [name, range] : graph.dim_names()) {
+    call += (call.empty() ? "{\"" : ", {\"") + name + "\", N}";
+    known += (known.empty() ? "" : ", ") + name;
+    complete &= binding.contains(name);
+  }
+  for (const auto& [name, size] : binding)
+    if (!graph.dim_names().contains(name))
+      throw Error(ErrorCode::not_found,
+                  "explain: no input of the graph has a size named '" + name + "'; " +
+                      (known.empty() ? "it has no named sizes" : "there are: " + known));
+  if (!complete)
+    throw Error(ErrorCode::not_found,
+                "explain needs a number for every named size of the graph: explain({" + call + "})");
 }
 
 plan::VariablePlace Session::Impl::settle(uint32_t index, const device::DevicePtr& device) {
@@ -62,16 +84,17 @@ void Session::Impl::front_changed() {
   }
 }
 
-Session::Session(const Graph& graph, std::vector<Device> devices, Variables variables, SessionOptions options)
-    : impl_(std::make_unique<Impl>(graph, devices, std::move(variables), options)) {}
-Session::~Session() = default;
-Session::Session(Session&&) noexcept = default;
-Session& Session::operator=(Session&&) noexcept = default;
+Session::Impl::Turn::Turn(Impl& session) : session_(&session) {
+  if (session.busy.exchange(true, std::memory_order_acquire)) {
+    session_ = nullptr;
+    throw Error(ErrorCode::invalid_argument,
+                "the session is running already, and runs one at a time; wait for that run to end, or give "
+                "each thread a session of its own");
+  }
+}
 
-void Session::run(std::span<const Tensor> inputs, std::span<Tensor> outputs) { impl_->run(inputs, outputs); }
-
-std::map<std::string, Tensor> Session::run(const std::map<std::string, Tensor>& inputs) {
-  const Graph& graph = impl_->graph;
+std::map<std::string, Tensor> Session::Impl::run(const std::map<std::string, Tensor>& inputs) {
+  const CancelEnds ends{cancelled};
   std::vector<Tensor> ordered;
   for (ValueId v : graph.inputs()) {
     const auto it = inputs.find(graph.info(v).name);
@@ -89,23 +112,56 @@ std::map<std::string, Tensor> Session::run(const std::map<std::string, Tensor>& 
     if (!ordered[i].defined())
       throw Error(ErrorCode::not_found,
                   "input '" + graph.info(graph.inputs()[i]).name + "' is an undefined tensor");
-  const plan::Plan& plan = impl_->plan_for(ordered);
+  const plan::Plan& plan = plan_for(ordered);
   std::vector<Tensor> results;
   for (const ValueType& type : plan.output_types) results.emplace_back(type.dtype, type.dims.shape());
-  impl_->run(ordered, results);
+  run(ordered, results);
   std::map<std::string, Tensor> named;
   for (size_t i = 0; i < results.size(); ++i) named.emplace(graph.outputs()[i].name, std::move(results[i]));
   return named;
 }
 
-std::future<std::map<std::string, Tensor>> Session::run_async(std::map<std::string, Tensor> inputs) {
-  return std::async(std::launch::async, [this, given = std::move(inputs)] { return run(given); });
+Session::Session(const Graph& graph, std::vector<Device> devices, Variables variables, SessionOptions options)
+    : impl_(std::make_shared<Impl>(graph, devices, std::move(variables), options)) {}
+Session::~Session() = default;
+Session::Session(Session&&) noexcept = default;
+Session& Session::operator=(Session&&) noexcept = default;
+
+Session::Impl& Session::impl() const {
+  if (impl_ == nullptr)
+    throw Error(ErrorCode::invalid_argument, "the session was moved from; use the one it was moved to");
+  return *impl_;
 }
 
-void Session::cancel() { impl_->cancelled = true; }
+void Session::run(std::span<const Tensor> inputs, std::span<Tensor> outputs) {
+  Impl& s = impl();
+  const Impl::Turn turn(s);
+  s.run(inputs, outputs);
+}
+
+std::map<std::string, Tensor> Session::run(const std::map<std::string, Tensor>& inputs) {
+  Impl& s = impl();
+  const Impl::Turn turn(s);
+  return s.run(inputs);
+}
+
+// The turn is taken here, so that a cancel after this call is a cancel of this run.
+std::future<std::map<std::string, Tensor>> Session::run_async(std::map<std::string, Tensor> inputs) {
+  return std::async(std::launch::async,
+                    [given = std::move(inputs), turn = Impl::Turn(impl()), shared = impl_]() mutable {
+                      // Given back before the future is ready; what the future itself holds ends later.
+                      const std::shared_ptr<Impl> alive = std::move(shared);
+                      const Impl::Turn held = std::move(turn);
+                      return alive->run(given);
+                    });
+}
+
+void Session::cancel() { impl().cancelled = true; }
 
 Explanation Session::explain(const DimBinding& binding) {
-  Impl& s = *impl_;
+  Impl& s = impl();
+  const Impl::Turn turn(s);
+  s.check_binding(binding);
   std::vector<Shape> shapes;
   for (ValueId v : s.graph.inputs()) shapes.push_back(s.graph.info(v).dims.bind(binding).shape());
   for (const auto& plan : s.plans)
@@ -113,14 +169,14 @@ Explanation Session::explain(const DimBinding& binding) {
   return s.plan_under(binding).explain();
 }
 
-const RunReport& Session::last_run() const { return impl_->report; }
-size_t Session::cached_plans() const { return impl_->plans.size(); }
-uint64_t Session::plans_made() const { return impl_->plans_made; }
+const RunReport& Session::last_run() const { return impl().report; }
+size_t Session::cached_plans() const { return impl().plans.size(); }
+uint64_t Session::plans_made() const { return impl().plans_made; }
 
 std::vector<std::string> Session::simulated_reports() const {
   std::vector<std::string> reports;
-  if (impl_->plans.empty()) return reports;
-  const plan::Plan& plan = *impl_->plans.front();
+  if (impl().plans.empty()) return reports;
+  const plan::Plan& plan = *impl().plans.front();
   for (const plan::CompiledPartition& part : plan.partitions) {
     const auto& device = plan.devices[part.device].device;
     if (const auto* simulated =
@@ -131,10 +187,11 @@ std::vector<std::string> Session::simulated_reports() const {
 }
 
 void Session::set_trace(Trace* trace) {
-  impl_->trace = trace;
-  impl_->front_changed();
+  const Impl::Turn turn(impl());
+  impl().trace = trace;
+  impl().front_changed();
 }
 
-const Variables& Session::variables() const { return impl_->variables; }
+const Variables& Session::variables() const { return impl().variables; }
 
 }  // namespace heddle

@@ -1,6 +1,7 @@
 // The planner's last phases: arenas, constants, bindings, and the spans of the steps.
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "heddle/memory_plan.h"
 #include "heddle/schema.h"
@@ -14,6 +15,22 @@ uint64_t round_up(uint64_t bytes, uint64_t alignment) {
 }
 
 }  // namespace
+
+std::string memory_remedy(const device::OpenDevice& device) {
+  return device.spec().find("memory=") == std::string::npos
+             ? "; use a smaller batch or model"
+             : "; open the device with a larger memory=BYTES, or use a smaller batch or model";
+}
+
+void fill_hollow(std::span<std::byte> bytes, DType dtype) {
+  if (bytes.empty()) return;
+  const size_t one = size_of(dtype);
+  Tensor element(dtype, Shape{1});
+  element.set(0, is_float(dtype) ? std::numeric_limits<double>::quiet_NaN() : 0.0);
+  std::memcpy(bytes.data(), element.data(), one);
+  for (size_t done = one; done < bytes.size(); done *= 2)
+    std::memcpy(bytes.data() + done, bytes.data(), std::min(done, bytes.size() - done));
+}
 
 void Planner::place_memory() {
   const uint32_t end = static_cast<uint32_t>(drafts_.size());
@@ -63,8 +80,16 @@ void Planner::place_memory() {
     }
     use.arena_bytes = memory.total;
     use.lower_bound = plan_memory(lifetimes, use.device->alignment()).lower_bound;
-    if (memory.total > 0) use.arena = use.device->alloc(memory.total);
-    place_constants(d);
+    try {
+      if (memory.total > 0) use.arena = use.device->alloc(memory.total);
+      place_constants(d);
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::out_of_memory) throw;
+      throw Error(e.code(), std::string(e.what()) + "; the plan needs " + std::to_string(use.arena_bytes) +
+                                " bytes there for intermediates, " + std::to_string(use.variable_bytes) +
+                                " for variables and " + std::to_string(use.constant_bytes) +
+                                " for constants" + memory_remedy(*use.device));
+    }
   }
 }
 
@@ -134,6 +159,7 @@ void Planner::emit_steps() {
     step.to = draft.to;
     step.index = draft.index;
     step.value = draft.value;
+    step.hollow = draft.value != no_value && hollow_[draft.value];
     if (draft.kind != Step::Kind::launch) {
       step.bytes = bytes_of(draft.value);
       const bool to_device = draft.kind == Step::Kind::upload || draft.kind == Step::Kind::transfer;
@@ -144,7 +170,8 @@ void Planner::emit_steps() {
     }
     const bool staged =
         draft.kind == Step::Kind::transfer || (draft.kind == Step::Kind::commit && draft.from != draft.to);
-    plan_->staging.emplace_back(staged ? step.bytes : 0);
+    std::vector<std::byte>& staging = plan_->staging.emplace_back(staged ? step.bytes : 0);
+    if (staged && step.hollow) fill_hollow(staging, plan_->graph.info(draft.value).dtype);
     plan_->steps.push_back(step);
   }
 }

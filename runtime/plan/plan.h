@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -88,6 +89,7 @@ struct Step {
   uint32_t index = 0;          // upload: input; download: output; commit: variable
   uint64_t bytes = 0;
   ValueId value = no_value;
+  bool hollow = false;  // the value depends on a device that computes nothing: there are no bytes to copy
 };
 
 struct Plan {
@@ -105,13 +107,25 @@ struct Plan {
   std::vector<std::pair<uint32_t, uint32_t>>
       in_place_updates;  // (partition, variable): written by the launch itself
   std::vector<uint32_t> updated_variables;
+  bool computes = true;  // false: a device takes part that computes nothing, so no variable is updated
+  std::vector<uint32_t> hollow_outputs;               // outputs that depend on such a device
   std::vector<std::pair<uint32_t, uint64_t>> frozen;  // (variable, generation) the programs were compiled for
 
   Explanation explain() const;
 };
 
+// What to do when `device` has no room, as the end of a message.
+std::string memory_remedy(const device::OpenDevice& device);
+
+// What stands for numbers that no device computed: NaN, or 0 in dtypes that have none.
+void fill_hollow(std::span<std::byte> bytes, DType dtype);
+
 // `bound`: a graph without named dims. Throws what lowering, compiling and allocating throw.
 std::unique_ptr<Plan> make_plan(const Graph& bound, const std::vector<device::DevicePtr>& devices,
                                 VariableSource& variables, const PlanOptions& options);
+// The first half of it: partitions are compiled and described, but nothing is placed, allocated or bound, so
+// that the plan can be asked what it would cost and cannot run.
+std::unique_ptr<Plan> compile_plan(const Graph& bound, const std::vector<device::DevicePtr>& devices,
+                                   VariableSource& variables, const PlanOptions& options);
 
 }  // namespace heddle::plan

@@ -42,7 +42,7 @@ Planner::Planner(const std::vector<device::DevicePtr>& devices, VariableSource& 
                  const PlanOptions& options)
     : session_devices_(devices), variable_source_(variables), options_(options) {}
 
-std::unique_ptr<Plan> Planner::make(const Graph& bound) {
+void Planner::lower_and_compile(const Graph& bound) {
   plan_ = std::make_unique<Plan>();
   Lowered lowered = lower(name_results(simplify(bound)), session_devices_, options_.lower);
   if (options_.lower.fusion) lowered = fuse(lowered, session_devices_);
@@ -72,8 +72,18 @@ std::unique_ptr<Plan> Planner::make(const Graph& bound) {
           reading_partitions_[v].push_back(p);
     }
   }
+  mark_hollow();
   settle_variables();
   compile_partitions();
+}
+
+std::unique_ptr<Plan> Planner::compiled(const Graph& bound) {
+  lower_and_compile(bound);
+  return std::move(plan_);
+}
+
+std::unique_ptr<Plan> Planner::make(const Graph& bound) {
+  lower_and_compile(bound);
   choose_in_place();
   choose_host_outputs();
   draft_downloads_and_commits();
@@ -100,6 +110,21 @@ uint64_t Planner::bytes_of(ValueId value) const {
 bool Planner::is_output(ValueId value) const {
   const auto& outputs = plan_->graph.outputs();
   return std::any_of(outputs.begin(), outputs.end(), [&](const NamedValue& o) { return o.value == value; });
+}
+
+void Planner::mark_hollow() {
+  const Graph& g = plan_->graph;
+  hollow_.assign(g.value_count(), false);
+  for (NodeId id = 0; id < g.node_count(); ++id) {
+    const Node& node = g.node(id);
+    const bool computes = plan_->devices[plan_->node_device[id]].device->computes();
+    plan_->computes &= computes;
+    const bool hollow = !computes || std::any_of(node.inputs.begin(), node.inputs.end(),
+                                                 [&](ValueId v) { return v != no_value && hollow_[v]; });
+    for (ValueId v : node.outputs) hollow_[v] = hollow;
+  }
+  for (uint32_t o = 0; o < g.outputs().size(); ++o)
+    if (hollow_[g.outputs()[o].value]) plan_->hollow_outputs.push_back(o);
 }
 
 void Planner::settle_variables() {
@@ -241,6 +266,9 @@ void Planner::choose_in_place() {
     const uint32_t p = producer_[u.value];
     CompiledPartition& part = plan_->partitions[p];
     const ValueId variable = g.variables()[u.variable].value;
+    // Beside a device that computes nothing the others must not overwrite variables; it writes nothing
+    // itself.
+    if (!plan_->computes && plan_->devices[part.device].device->computes()) continue;
     if (part.device != variable_device_[u.variable] || last_variable_read_[u.variable] > launch_draft_[p])
       continue;
     const auto index = [&](ValueId v) {
@@ -281,6 +309,7 @@ void Planner::draft_downloads_and_commits() {
     const uint32_t d = plan_->partitions[producer_[v]].device;
     if (location(v, d).kind != Location::Kind::host) drafts_.push_back({Step::Kind::download, 0, d, 0, o, v});
   }
+  if (!plan_->computes) return;
   for (const Update& u : g.updates()) {
     const uint32_t d = plan_->partitions[producer_[u.value]].device;
     const Location& at = location(u.value, d);
@@ -293,6 +322,11 @@ void Planner::draft_downloads_and_commits() {
 std::unique_ptr<Plan> make_plan(const Graph& bound, const std::vector<device::DevicePtr>& devices,
                                 VariableSource& variables, const PlanOptions& options) {
   return Planner(devices, variables, options).make(bound);
+}
+
+std::unique_ptr<Plan> compile_plan(const Graph& bound, const std::vector<device::DevicePtr>& devices,
+                                   VariableSource& variables, const PlanOptions& options) {
+  return Planner(devices, variables, options).compiled(bound);
 }
 
 }  // namespace heddle::plan

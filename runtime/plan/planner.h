@@ -16,6 +16,8 @@ class Planner {
           const PlanOptions& options);
 
   std::unique_ptr<Plan> make(const Graph& bound);
+  // Phases 1 and 2 alone.
+  std::unique_ptr<Plan> compiled(const Graph& bound);
 
  private:
   // A step before memory is placed.
@@ -25,6 +27,9 @@ class Planner {
     ValueId value = no_value;
   };
 
+  void lower_and_compile(const Graph& bound);
+  // What depends on a device that computes nothing.
+  void mark_hollow();
   // Phase 1: variables settle on the device that uses them first.
   void settle_variables();
   // Phase 2: partitions are compiled; `drafts_` lists launches, and the transfers and uploads before each.
@@ -58,6 +63,7 @@ class Planner {
   std::vector<uint32_t> variable_device_;  // DeviceUse index of each variable's home
   std::map<std::pair<ValueId, uint32_t>, Location>
       locations_;                   // presence: the value is (or will be) on the device
+  std::vector<bool> hollow_;        // per value: depends on a device that computes nothing
   std::vector<uint32_t> producer_;  // partition that produces each value, or none
   std::vector<std::vector<uint32_t>> reading_partitions_;  // per value, ascending
   std::vector<uint32_t> last_variable_read_;               // per variable: last draft that reads it at home

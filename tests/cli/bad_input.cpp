@@ -49,7 +49,11 @@ TEST_CASE("command lines that cannot be meant", "[cli]") {
   expect_refusal({"train", "--lr", "-1"}, usage, "--lr must be a number above 0");
   expect_refusal({"train", "--dtype", "int8"}, usage, "--dtype must be one of f32, bf16, got 'int8'");
   expect_refusal({"train", "--optimizer", "lion"}, usage, "--optimizer must be one of sgd, adam, adamw");
-  expect_refusal({"train", "--fallback", "maybe"}, usage, "--fallback");
+  expect_refusal({"train", "--fallback", "maybe", "--device", "reference"}, usage, "maybe");
+  expect_refusal({"train", "--save-every", "2"}, usage, "--save-every needs --save FILE");
+  expect_refusal({"train", "--warmup", "50", "--decay", "10"}, usage, "above --warmup (50)");
+  expect_refusal({"ops", "--family", "matmul", "--markdown"}, usage, "--family");
+  expect_refusal({"explain", "--graph", "--json"}, usage, "--json");
   expect_refusal({"train", "--digits", "9"}, usage, "--digits must be 1 to 8");
   expect_refusal({"train", "--context", "9"}, usage, "--context is for --text");
   expect_refusal({"train", "--text", ""}, usage, "--text needs the name of a file");
@@ -63,8 +67,9 @@ TEST_CASE("command lines that cannot be meant", "[cli]") {
 
 TEST_CASE("models that do not fit together name the settings", "[cli]") {
   expect_refusal({"train", "--device", "reference", "--width", "10", "--heads", "4"}, usage,
-                 "heads must divide width");
-  expect_refusal({"train", "--device", "reference", "--kv-heads", "3"}, usage, "kv_heads must divide heads");
+                 "--heads must divide --width (10), got 4");
+  expect_refusal({"train", "--device", "reference", "--kv-heads", "3"}, usage,
+                 "--kv-heads must divide --heads (4), got 3");
   expect_refusal({"train", "--device", "reference", "--width", "4", "--positions", "rope"}, usage,
                  "must be even");
 }
@@ -156,7 +161,7 @@ TEST_CASE("checkpoints that cannot be resumed", "[cli]") {
   other = whole;
   other.replace(other.find("\"embedding\""), 11, "\"embedd1ng\"");
   write(file, other);
-  expect_refusal(resume({"--steps", "3"}), failure, "it has no variable 'embedding'");
+  expect_refusal(resume({"--steps", "3"}), failure, "missing: 'embedding'");
 }
 
 TEST_CASE("a resumed text must be the one that was trained on", "[cli]") {

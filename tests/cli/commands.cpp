@@ -47,14 +47,15 @@ TEST_CASE("explain shows the training step's plan", "[cli]") {
                                           "--width", "8",        "--layers",  "1"};
   auto as_json = small;
   as_json.push_back("--json");
-  const json document = json::parse(output_of(as_json));
+  const json document = json::parse(output_of(as_json)).at("devices").at(0);
+  CHECK(document.at("device") == "reference");
   CHECK(document.at("nodes").size() > 20);
   for (const json& node : document.at("nodes")) CHECK(node.at("device") == "reference");
   REQUIRE(document.at("memory").size() >= 1);
   CHECK(document.at("memory").at(0).at("variable_bytes").get<int64_t>() > 0);
   CHECK_THAT(output_of(small), ContainsSubstring("adamw"));
   as_json.push_back("--inference");
-  CHECK(json::parse(output_of(as_json)).at("nodes").size() < document.at("nodes").size());
+  CHECK(json::parse(output_of(as_json)).at("devices").at(0).at("nodes").size() < document.at("nodes").size());
 }
 
 TEST_CASE("ops lists the catalogue", "[cli]") {
@@ -64,4 +65,19 @@ TEST_CASE("ops lists the catalogue", "[cli]") {
   CHECK_THAT(attention, ContainsSubstring("attention_grad"));
   CHECK_THAT(attention, !ContainsSubstring("softmax_grad"));
   CHECK_THAT(output_of({"ops", "--markdown"}), ContainsSubstring("layer_norm"));
+}
+
+TEST_CASE("ops says what a device offers", "[cli]") {
+  const json document = json::parse(
+      output_of({"ops", "--device", "reference", "--device", "trn1", "--family", "random", "--json"}));
+  for (const json& op : document.at("ops")) {
+    const json& offers = op.at("offers");
+    REQUIRE(offers.size() == 2);
+    CHECK(offers[0].at("offered") == offers[0].at("cases"));
+    CHECK(offers[1].at("cases") == offers[0].at("cases"));
+    // Every refusal has a reason, and only a refusal has one.
+    CHECK((offers[1].at("offered") < offers[1].at("cases")) == (offers[1].at("reason") != ""));
+  }
+  CHECK_THAT(output_of({"ops", "--device", "reference:composites=off", "--family", "softmax"}),
+             ContainsSubstring("reference:composites=off: "));
 }

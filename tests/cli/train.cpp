@@ -2,6 +2,7 @@
 // interrupt loses nothing.
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
@@ -116,11 +117,16 @@ TEST_CASE("--json prints one document with the schema that others read", "[cli][
   CHECK(document.at("task") == "addition");
   CHECK(document.at("parameters").get<int64_t>() > 0);
   CHECK_FALSE(document.at("verdict").get<std::string>().empty());
+  CHECK(document.at("agree") == true);
+  CHECK(document.at("interrupted") == false);
   REQUIRE(document.at("devices").size() == devices().size());
   for (const json& device : document.at("devices")) {
     CHECK(device.at("device").is_string());
     CHECK(device.at("accuracy").is_number());
     CHECK(device.at("losses").size() == 4);
+    // Nothing ran anywhere else than where it was asked to.
+    CHECK(device.at("nodes").size() == 1);
+    CHECK(device.at("nodes").contains(device.at("device").get<std::string>()));
     CHECK(device.at("final_loss") == device.at("losses").back());
     CHECK(device.at("wall_s_per_step").get<double>() > 0);
     const bool simulated = device.at("clock") == "simulated";
@@ -156,7 +162,7 @@ TEST_CASE("a binary file and a tiny one are texts too", "[cli][train]") {
   CHECK(binary.at("devices").at(0).at("held_out_loss").get<double>() == Approx(std::log(256)).margin(1));
   const json tiny = json::parse(succeed(joined(common, {folder / "tiny"})).out);
   CHECK(tiny.at("devices").at(0).at("held_out_loss").is_null());
-  CHECK(tiny.at("settings").at("context") == "1");
+  CHECK(tiny.at("settings").at("context") == 1);
 }
 
 TEST_CASE("the built-in task is learned", "[cli][train]") {
@@ -226,4 +232,55 @@ TEST_CASE("--save-every leaves a checkpoint that a killed run goes on from", "[c
   succeed(tiny_training(
       {"--device", "reference", "--steps", std::to_string(step + 1), "--save", folder / "whole"}));
   CHECK(bytes_of(folder / "resumed") == bytes_of(folder / "whole"));
+}
+
+TEST_CASE("a device asked for timing alone shows no losses and saves nothing", "[cli][train]") {
+  const json document =
+      json::parse(succeed(tiny_training({"--device", "trn1:numerics=off", "--steps", "2", "--json"})).out);
+  const json& device = document.at("devices").at(0);
+  CHECK(device.at("losses").empty());
+  CHECK(device.at("final_loss").is_null());
+  CHECK(device.at("accuracy").is_null());
+  CHECK(device.at("simulated_us_per_step").get<double>() > 0);
+  CHECK(document.at("agree").is_null());
+  const CommandResult saving = run_command(
+      tiny_training({"--device", "trn1:numerics=off", "--steps", "2", "--save", "/tmp/none.safetensors"}));
+  CHECK(saving.status == 2);
+  CHECK_THAT(saving.error, ContainsSubstring("computes no numbers"));
+}
+
+TEST_CASE("train never writes over a file that it reads or has written", "[cli][train]") {
+  const heddle::test::TemporaryFolder folder;
+  const std::string text = (folder / "text"), state = (folder / "state"), link = (folder / "link");
+  write(text, "to be or not to be, that is the question");
+  const auto refuse = [&](std::vector<std::string> options, const std::string& why) {
+    std::vector<std::string> arguments = {"train",   "--device", "reference", "--steps", "1",
+                                          "--width", "8",        "--layers",  "1"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    const CommandResult result = run_command(arguments);
+    CHECK(result.status == 2);
+    CHECK_THAT(result.error, ContainsSubstring(why));
+  };
+  refuse({"--text", text, "--save", text}, "--save and --text name the same file");
+  refuse({"--text", text, "--trace", (folder / "./text")}, "--trace and --text name the same file");
+  refuse({"--save", state, "--trace", state}, "--save and --trace name the same file");
+  refuse({"--save", ""}, "--save needs the name of a file");
+  refuse({"--resume", ""}, "--resume needs the name of a file");
+  // A link that leads nowhere yet is followed, not replaced.
+  std::filesystem::create_symlink(state, link);
+  succeed(tiny_training({"--device", "reference", "--steps", "1", "--save", link}));
+  CHECK(std::filesystem::is_symlink(link));
+  CHECK(std::filesystem::is_regular_file(state));
+}
+
+TEST_CASE("a checkpoint whose settings contradict each other is refused", "[cli][train]") {
+  const heddle::test::TemporaryFolder folder;
+  const std::string file = (folder / "state");
+  succeed(tiny_training({"--device", "reference", "--steps", "1", "--save", file}));
+  heddle::Checkpoint saved = heddle::load_checkpoint(file);
+  saved.metadata["digits"] = "8";
+  heddle::save_checkpoint(file, saved);
+  const CommandResult result = run_command({"train", "--resume", file, "--steps", "2"});
+  CHECK(result.status == 1);
+  CHECK_THAT(result.error, ContainsSubstring("context"));
 }

@@ -1,4 +1,6 @@
 // Shape rules: named sizes go through, and what does not fit is refused with the reason.
+#include <limits>
+
 #include <array>
 
 #include "heddle/ops.h"
@@ -127,6 +129,9 @@ TEST_CASE("slice and split") {
   CHECK(split(o.x, {1, 5}, 2)[1].dims() == Dims{"batch", 4, 5});
   CHECK(split(concat({o.x, o.x}, 0), 2, 0)[1].dims() == o.x.dims());
   expect_error(shape, "equal parts", [&] { split(o.x, 4, 2); });
+  expect_error(shape, "equal parts", [&] { split(o.x, std::numeric_limits<int64_t>::max(), 2); });
+  const int64_t most = std::numeric_limits<int64_t>::max();
+  expect_error(shape, "do not add up", [&] { split(o.x, {most, most, 8}, 2); });
   expect_error(shape, "equal parts", [&] { split(o.x, 2, 0); });
   expect_error(shape, "do not add up", [&] { split(o.x, {1, 4}, 2); });
 }

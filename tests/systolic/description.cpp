@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <sstream>
 
 #include "heddle/systolic/operation.h"
 #include "tests/catch.h"
@@ -80,5 +81,50 @@ TEST_CASE("wrong device files name file, line and key") {
   expect_error(ErrorCode::invalid_argument, "mine.toml:1: base",
                [&] { parse_description("base = \"trn7\"\n", "mine.toml"); });
   expect_error(ErrorCode::invalid_argument, "section [pe] is missing", load("name = \"a\"\ncore = \"b\"\n"));
+  expect_error(ErrorCode::invalid_argument,
+               "mine.toml:3: act.tables.any: the scalar engine has no function 'floor'",
+               load("base = \"trn1\"\n[act]\ntables.any = [\"floor\"]\n"));
+  expect_error(ErrorCode::invalid_argument, "act.tables.b: 'exp' is in another set",
+               load("base = \"trn1\"\n[act.tables]\na = [\"exp\"]\nb = [\"exp\"]\n"));
+  expect_error(ErrorCode::invalid_argument, "'copy' is in no set",
+               load("base = \"trn1\"\n[act]\ntables.any = []\n"));
   expect_error(ErrorCode::not_found, "no key 'pe.speed'", [] { with("trn1", {{"pe.speed", 1}}); });
+}
+
+TEST_CASE("every key of every built-in file, spoiled: the message names file, line and key") {
+  for (const std::string& device : builtin_devices()) {
+    std::vector<std::string> lines;
+    std::istringstream text{std::string(builtin_device_text(device))};
+    for (std::string line; std::getline(text, line);) lines.push_back(line);
+    const auto joined = [&](size_t changed, const std::string& line) {
+      std::string all;
+      for (size_t i = 0; i < lines.size(); ++i) all += (i == changed ? line : lines[i]) + "\n";
+      return all;
+    };
+    std::string section;
+    int keys = 0;
+    for (size_t i = 0; i < lines.size(); ++i) {
+      if (!lines[i].empty() && lines[i][0] == '[') section = lines[i].substr(1, lines[i].find(']') - 1);
+      const size_t equals = lines[i].find(" = ");
+      if (lines[i].empty() || lines[i][0] == '#' || equals == std::string::npos) continue;
+      const std::string name = lines[i].substr(0, equals),
+                        key = section.empty() ? name : section + "." + name;
+      if (name.find("tables.") == 0) continue;  // above
+      ++keys;
+      CAPTURE(device, key);
+      const std::string place = device + ".toml:" + std::to_string(i + 1) + ": ";
+      const auto spoiled = [&](const std::string& line) {
+        return [&, line] { parse_description(joined(i, line), device + ".toml"); };
+      };
+      // Dates have no business in a device file.
+      expect_error(ErrorCode::invalid_argument, name == "base" ? place + "base" : place + key,
+                   spoiled(name + " = 2026-01-01"));
+      expect_error(ErrorCode::invalid_argument, place + "unknown key '" + key + "x'",
+                   spoiled(name + "x = 1\n" + lines[i]));
+      // What a base does not give is missing.
+      if (device != "trn3" && name != "usd_per_hour")
+        expect_error(ErrorCode::invalid_argument, "key '" + key + "' is missing", spoiled(""));
+    }
+    CHECK(keys > (device == "trn3" ? 10 : 80));
+  }
 }

@@ -27,35 +27,30 @@ class Binder {
 
   template <class Arguments>
   void add(StepFunction run, Arguments arguments) {
-    auto owned = std::make_shared<const Arguments>(std::move(arguments));
-    plan_.steps_.push_back({run, owned.get(), current_});
-    plan_.arguments_.push_back(std::move(owned));
+    plan_.steps_.push_back({run, plan_.arguments_.add(std::move(arguments)), current_});
+  }
+  // Arguments that other arguments point to.
+  template <class Arguments>
+  const Arguments* keep(Arguments arguments) {
+    return plan_.rare_.add(std::move(arguments));
   }
   // A finished Map; rejects when there is none.
   void add_map(const Instruction& i, const MapBuilder& builder);
   [[noreturn]] void reject(const Instruction& i, const std::string& why) const;
 
  private:
-  // Where a tile lies: on chip, or in HBM when its load became a view.
-  struct TilePlace {
-    Place place;
-    int64_t row_stride = 0;
-  };
-  void place_tiles();
-  void find_views();
   void bind(uint32_t index);
   void bind_matmul(uint32_t index);
-  void flush_product();
+  void flush_products();
 
   Plan& plan_;
   std::vector<uint32_t> order_;
-  std::vector<TilePlace> tile_;
-  std::vector<bool> is_view_;  // per instruction: this load is done by its view
+  Placement placement_;
   uint32_t current_ = 0;
-  // The K loop that is being collected, if any.
-  std::unique_ptr<Product> product_;
-  uint32_t product_first_ = 0;
-  View product_psum_;
+  // Products that are being collected, if any.
+  std::unique_ptr<Products> products_;
+  uint32_t products_first_ = 0;
+  View last_psum_, last_moving_;
 };
 
 // One function per engine; each binds the instructions that its engine executes.
@@ -63,6 +58,10 @@ void bind_transpose(Binder& binder, const Instruction& i);   // pe.cpp, dve
 void bind_activation(Binder& binder, const Instruction& i);  // act.cpp
 void bind_vector(Binder& binder, const Instruction& i);      // dve.cpp
 void bind_gpsimd(Binder& binder, const Instruction& i);      // gpsimd.cpp
-void bind_dma(Binder& binder, const Instruction& i);         // dma.cpp
+void bind_select(Binder& binder, const Instruction& i);      // select.cpp: by position, by chance
+void bind_rearrange(Binder& binder, const Instruction& i);   // rearrange.cpp: by indices
+void bind_onezero(Binder& binder, const Instruction& i,
+                  Role role);                         // select.cpp: faults unless all are 0 or 1
+void bind_dma(Binder& binder, const Instruction& i);  // dma.cpp
 
 }  // namespace heddle::systolic

@@ -115,7 +115,7 @@ void bind_dma(Binder& binder, const Instruction& i) {
   }
   const Move move = checked_move(binder, i, to, from);
   const Region* region = i.region == none ? nullptr : &stream.regions[i.region];
-  if (region == nullptr || !region->dynamic) return binder.add(run_move_step, move);
+  if (region == nullptr || !region->dynamic) return bind_move(binder, move);
   DynamicMove job;
   job.move = move;
   job.index = binder.operand(i, Role::index).place;

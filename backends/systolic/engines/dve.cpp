@@ -5,6 +5,7 @@
 
 #include "systolic/engines/binder.h"
 #include "systolic/engines/move.h"
+#include "systolic/engines/whole_row.h"
 
 namespace heddle::systolic {
 namespace {
@@ -34,10 +35,17 @@ Fault run_reduce(const void* arguments, const Context& context) {
   begin[0] = r.out.in(context), begin[1] = r.in.in(context);
   auto* staging = static_cast<float*>(static_cast<void*>(context.scratch));
   const int64_t length = r.inner.row(), stride = r.inner.stride[0][0];
+  const bool plain = r.inner.rank == 1 && r.load == nullptr;
   for_each_row(r.outer, begin, [&](const auto& row) {
     std::byte* out = row[0];
     std::byte* in = row[1];
     for (int64_t i = 0; i < r.outer.row(); ++i, out += r.outer.stride[0][0], in += r.outer.stride[1][0]) {
+      if (plain) {
+        const float total = r.reduction.whole(static_cast<const float*>(static_cast<const void*>(in)),
+                                              static_cast<size_t>(length));
+        r.store(out, 0, &total, 1);
+        continue;
+      }
       alignas(64) float partial[partial_count];
       std::fill_n(partial, partial_count, r.reduction.identity);
       std::array<std::byte*, nest_operands_max> from{};
@@ -89,48 +97,6 @@ void bind_reduce(Binder& binder, const Instruction& i) {
 
 // ---- instructions that see a whole row at once: each row is brought into float registers
 // ------------------------------
-
-// A row of any length and layout as floats, and back.
-struct WholeRow {
-  Place place;
-  int64_t row_stride = 0;
-  Nest walk;
-  RowLoader load = nullptr;
-  RowStorer store = nullptr;
-  int64_t elements = 0;
-
-  void read(const Context& c, int64_t p, float* to) const {
-    std::array<std::byte*, nest_operands_max> at{};
-    at[0] = place.in(c) + p * row_stride;
-    for_each_row(walk, at, [&](const auto& row) {
-      load(to, row[0], walk.stride[0][0], static_cast<size_t>(walk.row()));
-      to += walk.row();
-    });
-  }
-  void write(const Context& c, int64_t p, const float* from) const {
-    std::array<std::byte*, nest_operands_max> at{};
-    at[0] = place.in(c) + p * row_stride;
-    for_each_row(walk, at, [&](const auto& row) {
-      store(row[0], walk.stride[0][0], from, static_cast<size_t>(walk.row()));
-      from += walk.row();
-    });
-  }
-};
-
-WholeRow whole_row(const Binder& binder, const Instruction& i, const Operand& operand) {
-  WholeRow r;
-  r.place = operand.place, r.row_stride = operand.stride[0];
-  Operand one = operand;
-  one.size[0] = 1;
-  const bool no = false;
-  if (!make_nest({&one, 1}, {&no, 1}, false, r.walk))
-    binder.reject(i, "an operand's free dimensions cannot be walked");
-  const bool dense = r.walk.stride[0][0] == static_cast<int64_t>(size_of(operand.dtype)) || r.walk.row() == 1;
-  r.load = row_loader(operand.dtype, dense, Arithmetic::float32);
-  r.store = row_storer(operand.dtype, dense, Arithmetic::float32);
-  r.elements = one.elements();
-  return r;
-}
 
 struct RowJob {
   Opcode opcode{};
@@ -197,9 +163,8 @@ void positions8(const float* x, int64_t n, const float* values, float* out) {
 Fault run_row_job(const void* arguments, const Context& context) {
   const RowJob& job = *static_cast<const RowJob*>(arguments);
   auto* const a = static_cast<float*>(static_cast<void*>(context.scratch));
-  constexpr size_t longest = scratch_bytes / sizeof(float) / 4;
-  float* const b = a + longest;
-  float* const out = b + longest;
+  float* const b = a + whole_row_max;
+  float* const out = b + whole_row_max;
   for (int64_t p = 0; p < job.partitions; ++p) {
     job.in0.read(context, p, a);
     switch (job.opcode) {
@@ -235,8 +200,6 @@ void bind_row_job(Binder& binder, const Instruction& i) {
   job.partitions = in0.size[0];
   job.out = whole_row(binder, i, binder.operand(i, Role::out));
   job.in0 = whole_row(binder, i, in0);
-  if (static_cast<size_t>(job.in0.elements) > scratch_bytes / sizeof(float) / 4)
-    binder.reject(i, "a row of " + std::to_string(job.in0.elements) + " elements is too long");
   if (binder.has(i, Role::in1)) job.in1 = whole_row(binder, i, binder.operand(i, Role::in1));
   job.immediate = i.imm0;
   if (binder.has(i, Role::scalar0)) {
@@ -344,7 +307,7 @@ void bind_vector(Binder& binder, const Instruction& i) {
     case Opcode::tensor_copy: {
       const Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
       if (out.dtype == in.dtype)
-        if (const auto move = make_move(out, in, false)) return binder.add(run_move_step, *move);
+        if (const auto move = make_move(out, in, false)) return bind_move(binder, *move);
       return bind_map(binder, i);
     }
     default:

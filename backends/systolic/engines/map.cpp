@@ -12,7 +12,7 @@ constexpr size_t register_bytes = row_max * sizeof(float) + 5 * 64;
 // One chunk of a row: brings operands into registers, runs the stages, stores the result. Returns the
 // registers of the result, for a reduction.
 const void* run_chunk(const Map& map, const std::array<std::byte*, nest_operands_max>& row, size_t done,
-                      size_t n, std::byte* scratch, Fault& fault) {
+                      size_t n, std::byte* scratch, uint64_t rounded, Fault& fault) {
   std::array<void*, register_count> registers;
   for (int o = 0; o < map.nest.operands; ++o) {
     const auto i = static_cast<size_t>(o);
@@ -32,6 +32,7 @@ const void* run_chunk(const Map& map, const std::array<std::byte*, nest_operands
         stage.kernel(registers[stage.out], registers[stage.a], registers[stage.b], registers[stage.c], n);
     fault = std::max(fault, f);
   }
+  if (map.rounding) round_stochastically(*map.rounding, static_cast<float*>(registers[0]), n, rounded);
   if (map.store != nullptr)
     map.store(row[0] + static_cast<int64_t>(done) * map.nest.stride[0][0], map.nest.stride[0][0],
               registers[0], n);
@@ -50,13 +51,14 @@ RowKernel root_kernel(float exponent) {
 
 template <class PerChunk>
 Fault run_rows(const Map& map, const Context& context, const std::array<std::byte*, nest_operands_max>& begin,
-               const Nest& nest, const PerChunk& per_chunk) {
+               const Nest& nest, uint64_t rounded, const PerChunk& per_chunk) {
   Fault fault = Fault::ok;
   const auto length = static_cast<size_t>(nest.row());
   for_each_row(nest, begin, [&](const std::array<std::byte*, nest_operands_max>& row) {
     for (size_t done = 0; done < length; done += row_max) {
       const size_t n = std::min(row_max, length - done);
-      per_chunk(run_chunk(map, row, done, n, context.scratch, fault), n);
+      per_chunk(run_chunk(map, row, done, n, context.scratch, rounded, fault), n);
+      rounded += n;
     }
   });
   return fault;
@@ -69,7 +71,7 @@ Fault run_map(const void* arguments, const Context& context) {
   std::array<std::byte*, nest_operands_max> begin{};
   for (int o = 0; o < map.nest.operands; ++o)
     begin[static_cast<size_t>(o)] = map.place[static_cast<size_t>(o)].in(context);
-  if (!map.reduces) return run_rows(map, context, begin, map.nest, [](const void*, size_t) {});
+  if (!map.reduces) return run_rows(map, context, begin, map.nest, 0, [](const void*, size_t) {});
 
   // One partition at a time: the nest without its outermost dimension.
   Nest inner = map.nest;
@@ -78,13 +80,21 @@ Fault run_map(const void* arguments, const Context& context) {
   Fault fault = Fault::ok;
   std::byte* reduced = map.reduced.in(context);
   for (int64_t p = 0; p < map.nest.size[outer]; ++p) {
-    alignas(64) float partial[partial_count];
-    std::fill_n(partial, partial_count, map.reduction.identity);
-    const Fault f = run_rows(map, context, begin, inner, [&](const void* result, size_t n) {
-      map.reduction.row(partial, static_cast<const float*>(result), n);
-    });
-    fault = std::max(fault, f);
-    const float total = map.reduction.finish(partial);
+    const auto rounded = static_cast<uint64_t>(p * inner.row() * inner.rows());
+    float total;
+    if (inner.rank == 1 && inner.row() <= static_cast<int64_t>(row_max)) {
+      const auto n = static_cast<size_t>(inner.row());
+      total = map.reduction.whole(
+          static_cast<const float*>(run_chunk(map, begin, 0, n, context.scratch, rounded, fault)), n);
+    } else {
+      alignas(64) float partial[partial_count];
+      std::fill_n(partial, partial_count, map.reduction.identity);
+      const Fault f = run_rows(map, context, begin, inner, rounded, [&](const void* result, size_t n) {
+        map.reduction.row(partial, static_cast<const float*>(result), n);
+      });
+      fault = std::max(fault, f);
+      total = map.reduction.finish(partial);
+    }
     map.store_reduced(reduced, 0, &total, 1);
     reduced += map.reduced_stride;
     for (int o = 0; o < map.nest.operands; ++o)
@@ -202,6 +212,86 @@ std::optional<Map> MapBuilder::finish() {
     map.store_reduced = row_storer(reduced_.dtype, true, Arithmetic::float32);
   }
   return map;
+}
+
+bool MapBuilder::link(Chain& chain, const Map& map, AluOp op, Register operand, bool swapped) const {
+  if (op == AluOp::bypass || chain.links == Chain::steps_max) return false;
+  const auto l = static_cast<size_t>(chain.links++);
+  Chain::Link& made = chain.link[l];
+  made.swapped = swapped;
+  made.scalar = operand >= register_immediate0 || (map.nest.stride[operand][0] == 0 && map.nest.row() > 1);
+  const Form form = !made.scalar ? Form::vector_vector : swapped ? Form::scalar_vector : Form::vector_scalar;
+  made.kernel = binary_kernel(op, form, Arithmetic::float32);
+  if (operand >= register_immediate0) {
+    made.operand = Chain::first_immediate;
+    chain.immediate[l] = immediate_[static_cast<size_t>(operand - register_immediate0)];
+    if (op == AluOp::power && !swapped)
+      if (const RowKernel exact = root_kernel(chain.immediate[l])) made.kernel = exact;
+    return true;
+  }
+  if (operand == register_out || operand >= register_temp0 || chain.operands == Chain::operands_max)
+    return false;
+  const auto to = static_cast<size_t>(chain.operands++);
+  chain.place[to] = map.place[operand];
+  chain.row_stride[to] = map.nest.rank == 2 ? map.nest.stride[operand][1] : 0;
+  made.operand = static_cast<uint8_t>(to);
+  return true;
+}
+
+std::optional<Chain> MapBuilder::chain(const Map& map) const {
+  const Nest& nest = map.nest;
+  if (arithmetic_ != Arithmetic::float32 || reads_out_ || nest.rank > 2 || map.store != nullptr) return {};
+  // Rows of float32, or one element for the row.
+  for (size_t o = 0; o < static_cast<size_t>(count_); ++o) {
+    const bool dense = nest.stride[o][0] == static_cast<int64_t>(sizeof(float)) || nest.row() == 1;
+    if (operand_[o].dtype != DType::float32 || registers_[o] != Arithmetic::float32) return {};
+    if (!dense && (o == 0 || nest.stride[o][0] != 0)) return {};
+  }
+  Chain chain;
+  chain.count = nest.row(), chain.rows = nest.rank == 2 ? nest.size[1] : 1;
+  const auto is_row = [&](Register r) {
+    return r > register_out && r < register_temp0 && (nest.stride[r][0] != 0 || nest.row() == 1);
+  };
+  const auto begin = [&](Register r) {
+    chain.place[0] = map.place[0], chain.place[1] = map.place[r];
+    if (nest.rank == 2) chain.row_stride[0] = nest.stride[0][1], chain.row_stride[1] = nest.stride[r][1];
+    chain.operands = 2;
+  };
+  Register x = register_out;  // where the value is: an operand at first, then what the last stage wrote
+  for (int s = 0; s < stages_; ++s) {
+    const Pending& p = pending_[static_cast<size_t>(s)];
+    if (p.kind == Kind::select || chain.function != nullptr) return {};
+    bool swapped = false;
+    if (s > 0) {
+      swapped = p.a != x;
+      if (swapped && (p.kind != Kind::binary || p.b != x)) return {};
+    } else {
+      swapped = p.kind == Kind::binary && !is_row(p.a);
+      if (!is_row(swapped ? p.b : p.a)) return {};
+      begin(swapped ? p.b : p.a);
+    }
+    switch (p.kind) {
+      case Kind::binary:
+        if (!link(chain, map, p.op, swapped ? p.a : p.b, swapped)) return {};
+        break;
+      case Kind::scale_bias:
+        if (!link(chain, map, AluOp::multiply, p.b, false) || !link(chain, map, AluOp::add, p.c, false))
+          return {};
+        break;
+      default:
+        chain.function = function_kernel(p.function, p.checked);
+        if (p.b >= register_immediate0)
+          chain.alpha = immediate_[static_cast<size_t>(p.b - register_immediate0)];
+    }
+    x = p.out;
+  }
+  if (x != register_out) return {};
+  if (map.reduces) {
+    if (nest.rank != 2 || reduced_.dtype != DType::float32) return {};
+    chain.whole = map.reduction.whole;
+    chain.reduced = map.reduced, chain.reduced_stride = map.reduced_stride;
+  }
+  return chain;
 }
 
 }  // namespace heddle::systolic

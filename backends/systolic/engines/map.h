@@ -5,8 +5,10 @@
 #include <array>
 #include <optional>
 
+#include "systolic/engines/chain.h"
 #include "systolic/engines/nest.h"
 #include "systolic/engines/row.h"
+#include "systolic/engines/stochastic.h"
 
 namespace heddle::systolic {
 
@@ -33,6 +35,7 @@ struct Map {
   std::array<bool, nest_operands_max> scalar{};     // one element for the whole row
   std::array<float, immediates_max> immediate{};    // bits of a register
   RowStorer store = nullptr;                        // null: computed where it lies
+  std::optional<StochasticRounding> rounding;       // before the result is stored
   bool reads_out = false;
   std::array<Stage, stages_max> stage{};
   int stages = 0;
@@ -68,6 +71,8 @@ class MapBuilder {
 
   // Nothing when the operands' shapes cannot be walked together.
   std::optional<Map> finish();
+  // The same as a chain, where it is one; `map` is what finish() gave.
+  std::optional<Chain> chain(const Map& map) const;
 
  private:
   enum class Kind : uint8_t { binary, scale_bias, unary, select };
@@ -79,6 +84,7 @@ class MapBuilder {
     bool checked = false;
   };
   void emit(Map& map, const Pending& pending);
+  bool link(Chain& chain, const Map& map, AluOp op, Register operand, bool swapped) const;
 
   Arithmetic arithmetic_;
   std::array<Operand, nest_operands_max> operand_{};

@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include "systolic/engines/binder.h"
+
 namespace heddle::systolic {
 namespace {
 
@@ -40,6 +42,54 @@ void copy_strided(std::byte* to, int64_t to_stride, const std::byte* from, int64
     default:
       return copy_elements<uint64_t>(to, to_stride, from, from_stride, n);
   }
+}
+
+// The block of the two innermost dimensions.
+void transpose_rows(const Move& move, std::byte* to, const std::byte* from) {
+  const Nest& nest = move.nest;
+  const auto &to_stride = nest.stride[0], &from_stride = nest.stride[1];
+  if (to_stride[0] == static_cast<int64_t>(move.width))  // source rows are dimension 0
+    transpose_block(to, to_stride[1], from, from_stride[0], nest.size[0], nest.size[1], move.width);
+  else
+    transpose_block(to, to_stride[0], from, from_stride[1], nest.size[1], nest.size[0], move.width);
+}
+
+// Most moves are a few short rows: arguments of one cache line, and copies of a known size.
+struct RowsMove {
+  Place to, from;
+  int64_t to_stride = 0, from_stride = 0;
+  uint32_t rows = 0, bytes = 0;
+};
+
+template <size_t known>
+Fault run_rows(const void* arguments, const Context& context) {
+  const RowsMove& move = *static_cast<const RowsMove*>(arguments);
+  std::byte* to = move.to.in(context);
+  const std::byte* from = move.from.in(context);
+  for (uint32_t r = move.rows; r > 0; --r, to += move.to_stride, from += move.from_stride)
+    std::memcpy(to, from, known > 0 ? known : move.bytes);
+  return Fault::ok;
+}
+
+StepFunction rows_step(size_t bytes) {
+  switch (bytes) {
+    case 4:
+      return run_rows<4>;
+    case 16:
+      return run_rows<16>;
+    case 32:
+      return run_rows<32>;
+    case 64:
+      return run_rows<64>;
+    case 128:
+      return run_rows<128>;
+    default:
+      return run_rows<0>;
+  }
+}
+
+Fault run_move_step(const void* move, const Context& context) {
+  return run_move(*static_cast<const Move*>(move), context, 0, 0);
 }
 
 }  // namespace
@@ -100,20 +150,17 @@ Fault run_move(const Move& move, const Context& context, int64_t to_shift, int64
     }
     case Move::Kind::transpose: {
       // Dimensions 0 and 1 form the block; the rest are loops around it.
+      if (nest.rank == 2) {
+        transpose_rows(move, at[0], at[1]);
+        break;
+      }
       Nest outer = nest;
       outer.rank = nest.rank - 1;
       for (size_t d = 1; d < static_cast<size_t>(nest.rank) - 1; ++d) {
         outer.size[d] = nest.size[d + 1];
         outer.stride[0][d] = nest.stride[0][d + 1], outer.stride[1][d] = nest.stride[1][d + 1];
       }
-      const bool to_dense = to_stride == static_cast<int64_t>(move.width);
-      const int64_t inner = nest.size[0], rows = nest.size[1];
-      for_each_row(outer, at, [&](const auto& row) {
-        if (to_dense)  // source rows are dimension 0
-          transpose_block(row[0], nest.stride[0][1], row[1], from_stride, inner, rows, move.width);
-        else
-          transpose_block(row[0], to_stride, row[1], nest.stride[1][1], rows, inner, move.width);
-      });
+      for_each_row(outer, at, [&](const auto& row) { transpose_rows(move, row[0], row[1]); });
       break;
     }
     default:
@@ -124,8 +171,18 @@ Fault run_move(const Move& move, const Context& context, int64_t to_shift, int64
   return Fault::ok;
 }
 
-Fault run_move_step(const void* move, const Context& context) {
-  return run_move(*static_cast<const Move*>(move), context, 0, 0);
+void bind_move(Binder& binder, const Move& move) {
+  if (move.kind == Move::Kind::convert) return binder.add(run_map, move.map);
+  const Nest& nest = move.nest;
+  const size_t bytes = static_cast<size_t>(nest.row()) * move.width;
+  if (move.kind != Move::Kind::rows || nest.rank > 2 || bytes > UINT32_MAX || nest.size[1] > UINT32_MAX)
+    return binder.add(run_move_step, move);
+  RowsMove rows{move.to, move.from, 0, 0, 1, static_cast<uint32_t>(bytes)};
+  if (nest.rank == 2) {
+    rows.to_stride = nest.stride[0][1], rows.from_stride = nest.stride[1][1];
+    rows.rows = static_cast<uint32_t>(nest.size[1]);
+  }
+  binder.add(rows_step(bytes), rows);
 }
 
 }  // namespace heddle::systolic

@@ -8,6 +8,8 @@
 
 namespace heddle::systolic {
 
+class Binder;
+
 struct Move {
   enum class Kind : uint8_t {
     rows,       // dense rows: memcpy
@@ -27,11 +29,14 @@ std::optional<Move> make_move(const Operand& to, const Operand& from, bool accum
 
 // The move with both sides shifted by bytes: for offsets that are known when it runs.
 Fault run_move(const Move& move, const Context& context, int64_t to_shift, int64_t from_shift);
-// A StepFunction whose arguments are a Move.
-Fault run_move_step(const void* move, const Context& context);
+// Adds the step that makes the move.
+void bind_move(Binder& binder, const Move& move);
 
 // to[c*to_stride + r*width] = from[r*from_stride + c*width] for r < rows, c < columns; width 1, 2, 4 or 8.
 void transpose_block(std::byte* to, int64_t to_stride, const std::byte* from, int64_t from_stride,
                      int64_t rows, int64_t columns, size_t width);
+
+// Whether rows of float32 or bfloat16 (dense, `stride` bytes apart) hold a NaN or an infinity.
+bool has_special(const std::byte* from, int64_t stride, int64_t rows, int64_t columns, DType dtype);
 
 }  // namespace heddle::systolic

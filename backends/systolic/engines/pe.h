@@ -5,6 +5,7 @@
 // for the tile that starts a group). Narrower operands are widened first, which is exact.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
@@ -14,49 +15,78 @@
 
 namespace heddle::systolic {
 
-// A matrix whose rows are partitions. `columns` says how a row is walked: dense runs of `run` elements.
+// A matrix whose rows are partitions: runs of `count` elements `step` bytes apart, one run or those of
+// `walk`.
 struct MatrixOperand {
   Place place;
-  int64_t row_stride = 0;    // bytes
-  Nest columns;              // of one row: one operand, merged
-  RowLoader load = nullptr;  // null: float32, dense
+  int64_t row_stride = 0;  // bytes
+  int64_t step = 0, count = 0;
+  const Nest* walk = nullptr;       // of one row that is several runs: one operand, merged
+  RowLoader load = nullptr;         // of a run; null: one run of float32, dense
+  RowLoader load_turned = nullptr;  // of a run along the rows, when turned()
+  DType dtype = DType::float32;
+
+  // Its columns, not its rows, lie dense in memory: a transposed load became a view.
+  bool turned() const {
+    return walk == nullptr && row_stride == static_cast<int64_t>(size_of(dtype)) && step != row_stride;
+  }
 };
 
-// One tile of a K loop.
+// f(bytes of a run, floats of it) for the runs of one row.
+template <class F>
+void each_run(const MatrixOperand& matrix, std::byte* row, float* floats, const F& f) {
+  if (matrix.walk == nullptr) return f(row, floats);
+  std::array<std::byte*, nest_operands_max> at{};
+  at[0] = row;
+  for_each_row(*matrix.walk, at, [&](const auto& run) {
+    f(run[0], floats);
+    floats += matrix.count;
+  });
+}
+
+// psum[M, N] (+)= stationary[K, M]^T moving[K, N], one instruction.
 struct ProductTile {
-  MatrixOperand stationary, moving;
-  int rows = 0;  // K
-};
-
-// A group, or part of one: psum[M, N] (+)= sum over tiles.
-struct Product {
-  MatrixOperand psum;  // float32 (bfloat16 through store)
+  MatrixOperand psum, stationary, moving;
   RowLoader load_psum = nullptr;
   RowStorer store_psum = nullptr;  // null: float32 and dense rows
-  int m = 0, n = 0;
-  bool overwrite = false;  // the first tile starts the group
+  int k = 0, m = 0, n = 0;
+  bool overwrite = false;    // starts its group
+  bool same_moving = false;  // as of the tile before
+  bool same_psum = false;    // goes on adding to the result of the tile before
+};
+
+// Products that follow each other.
+struct Products {
   std::vector<ProductTile> tile;
 };
 
-// False when a row cannot be walked.
-bool make_matrix(const Operand& operand, MatrixOperand& matrix);
+// False when a row cannot be walked. `nest` is room for matrix.walk.
+bool make_matrix(const Operand& operand, MatrixOperand& matrix, Nest& nest);
 
-// A StepFunction whose arguments are a Product.
-Fault run_product(const void* product, const Context& context);
+// A StepFunction whose arguments are Products.
+Fault run_products(const void* products, const Context& context);
 
-// Packed operands. Stationary: blocks of packed_rows of its columns, each [k][columns of the block]. Moving:
-// panels of packed_columns, each [k][columns of the panel, rounded up to 16, zeros behind]. A little room
-// between blocks keeps them from competing for the same sets of the host's cache.
+// The moving operand is packed into panels of packed_columns, each [k][columns of the panel, rounded up to
+// 16, zeros behind]; a little room between panels keeps them from competing for the same sets of the host's
+// cache. The stationary operand is read where it lies, element (k, m) at k*row + m*column, or packed into
+// blocks of packed_rows of its columns, each [k][packed_rows].
 inline constexpr int packed_rows = 8, packed_columns = 48;
 constexpr int64_t stationary_block_stride(int k) { return int64_t{k} * packed_rows + 16; }
 constexpr int64_t moving_panel_stride(int k) { return int64_t{k} * packed_columns + 16; }
 
+struct Stationary {
+  const float* data;
+  int64_t row, column;  // floats from one k, and from one m, to the next
+  int64_t block;        // floats from packed_rows columns to the next packed_rows
+};
+
 struct PackedKernels {
-  // Scatters one row of the operand, `count` floats, as row r of k.
-  void (*pack_stationary)(float* packed, const float* row, int count, int r, int k);
-  void (*pack_moving)(float* packed, const float* row, int count, int r, int k);
+  // Rows [r, r + rows) of an operand of k rows, `count` floats each, `stride` floats apart.
+  void (*pack_stationary)(float* packed, const float* from, int64_t stride, int rows, int count, int r,
+                          int k);
+  void (*pack_moving)(float* packed, const float* from, int64_t stride, int rows, int count, int r, int k);
   // c[m, n] = (overwrite ? 0 : c) + sum_k a[k, m] b[k, n] as stated above, n <= packed_columns: one panel.
-  void (*product)(float* c, int64_t c_stride, const float* a, const float* b, int k, int m, int n,
+  void (*product)(float* c, int64_t c_stride, const Stationary& a, const float* b, int k, int m, int n,
                   bool overwrite);
 };
 const PackedKernels& packed_kernels();

@@ -4,12 +4,14 @@
 #include <numeric>
 
 #include "heddle/error.h"
+#include "heddle/systolic/tile.h"
 #include "systolic/engines/binder.h"
 #include "systolic/isa/builder_impl.h"
 
 namespace heddle::systolic {
 
-Plan::Plan(const Stream& stream, std::span<const uint32_t> order) : stream_(stream) {
+Plan::Plan(const Stream& stream, std::span<const uint32_t> order, std::optional<uint64_t> stochastic)
+    : stream_(stream), stochastic_(stochastic) {
   Binder(*this, order).bind_all();
 }
 
@@ -20,6 +22,8 @@ void Plan::run(std::byte* const* base, std::byte* scratch) const {
     if (fault == Fault::ok) continue;
     const Instruction& i = stream_.instructions[step.instruction];
     std::string rule = "an index lies outside the table; check the indices, or use Bounds::skip";
+    if (fault == Fault::not_onezero)
+      rule = "an operand promised to hold only 0 and 1 (onezero) holds something else";
     if (fault == Fault::function_range) {
       const auto range = function_range(i.function);
       char text[96];
@@ -41,127 +45,24 @@ Binder::Binder(Plan& plan, std::span<const uint32_t> order)
 }
 
 void Binder::bind_all() {
-  place_tiles();
-  find_views();
+  placement_ = place_tiles(stream(), order_);
+  plan_.on_chip_bytes_ = placement_.on_chip_bytes;
+  plan_.lives_ = placement_.life;
   plan_.steps_.reserve(order_.size());
   for (uint32_t index : order_) bind(index);
-  flush_product();
-}
-
-void Binder::place_tiles() {
-  // A byte of each partition is `partitions` bytes of memory: address times partitions keeps tiles apart.
-  const Description& device = *stream().device;
-  const int64_t partitions = device.sbuf.partitions;
-  int64_t sbuf_end = 0, psum_end = 0;
-  for (const TileInfo& t : stream().tiles) {
-    const int64_t end = (static_cast<int64_t>(t.address) + t.bytes + 63) / 64 * 64;
-    int64_t& used = t.memory == Memory::sbuf ? sbuf_end : psum_end;
-    used = std::max(used, end);
-  }
-  plan_.on_chip_bytes_ = static_cast<uint64_t>((sbuf_end + psum_end) * partitions);
-  tile_.resize(stream().tiles.size());
-  for (size_t i = 0; i < tile_.size(); ++i) {
-    const TileInfo& t = stream().tiles[i];
-    const int64_t address = t.address + (t.memory == Memory::psum ? sbuf_end : 0);
-    tile_[i] = {{0, address * partitions}, t.bytes};
-  }
-}
-
-namespace {
-
-// The bytes of a region as one interval.
-struct Interval {
-  int64_t first, end;
-};
-Interval bytes_of(const Region& r) {
-  int64_t last = r.offset;
-  for (size_t a = 0; a < r.rank; ++a) last += (r.size[a] - 1) * r.stride[a];
-  const auto width = static_cast<int64_t>(size_of(r.dtype));
-  return {r.offset * width, (last + 1) * width};
-}
-
-}  // namespace
-
-void Binder::find_views() {
-  const Stream& s = stream();
-  is_view_.assign(s.instructions.size(), false);
-  struct Use {
-    uint32_t writes = 0, load = none;
-    size_t loaded = 0, last = 0;  // positions in the order
-  };
-  struct Write {
-    size_t position;
-    Interval bytes;
-  };
-  std::vector<Use> use(s.tiles.size());
-  std::vector<std::vector<Write>> written(s.values.size());  // by storage, positions ascending
-  for (size_t position = 0; position < order_.size(); ++position) {
-    const Instruction& i = s.instructions[order_[position]];
-    for (const View& v : s.views_of(i)) {
-      Use& u = use[v.tile];
-      u.last = position;
-      if (!is_written(v.role)) continue;
-      ++u.writes;
-      if (i.opcode == Opcode::dma_load) u.load = order_[position], u.loaded = position;
-    }
-    const uint32_t target =
-        i.opcode == Opcode::dma_store || i.opcode == Opcode::dma_scatter ? i.region : i.region_out;
-    if (target == none) continue;
-    const Region& r = s.regions[target];
-    const Value& value = s.values[r.value];
-    Interval bytes = bytes_of(r);
-    if (r.dynamic || i.opcode == Opcode::dma_scatter) bytes = {0, static_cast<int64_t>(value.bytes())};
-    written[value.storage].push_back({position, bytes});
-  }
-  for (size_t t = 0; t < use.size(); ++t) {
-    const Use& u = use[t];
-    if (u.writes != 1 || u.load == none) continue;
-    const Instruction& i = s.instructions[u.load];
-    const Region& r = s.regions[i.region];
-    const View& v = *s.view_of(i, Role::out);
-    const TileInfo& info = s.tiles[t];
-    if (r.dtype != info.dtype || v.dtype != info.dtype || i.transposed || r.dynamic || i.op0 != AluOp::bypass)
-      continue;
-    if (v.partitions != info.partitions || v.offset != 0 || r.size[0] != info.partitions) continue;
-    const auto width = static_cast<int64_t>(size_of(info.dtype));
-    if (v.free_elements() * width != info.bytes) continue;
-    // Both sides must walk a row densely in the same order.
-    const auto dense = [](const auto& box, size_t begin) {
-      int64_t stride = 1;
-      for (size_t a = box.rank; a-- > begin;) {
-        if (box.size[a] != 1 && box.stride[a] != stride) return false;
-        stride *= box.size[a];
-      }
-      return true;
-    };
-    if (!dense(v, 0) || !dense(r, 1)) continue;
-    // One element per partition: the partitions are then what loops walk densely.
-    if (v.free_elements() == 1 && v.partitions > 1 && r.stride[0] != 1) continue;
-    const auto& writes = written[s.values[r.value].storage];
-    const Interval bytes = bytes_of(r);
-    auto w = std::upper_bound(writes.begin(), writes.end(), u.loaded,
-                              [](size_t position, const Write& write) { return position < write.position; });
-    bool overwritten = false;
-    for (; w != writes.end() && w->position < u.last && !overwritten; ++w)
-      overwritten = w->bytes.first < bytes.end && w->bytes.end > bytes.first;
-    if (overwritten) continue;
-    tile_[t] = {{1 + r.value, r.offset * width}, r.stride[0] * width};
-    is_view_[u.load] = true;
-    ++plan_.views_;
-  }
+  flush_products();
 }
 
 Operand Binder::operand(const View& view) const {
-  const TilePlace& tile = tile_[view.tile];
-  const auto width = static_cast<int64_t>(size_of(view.dtype));
+  const TilePlace& tile = placement_.tile[view.tile];
   Operand o;
   o.place = {tile.place.base,
-             tile.place.offset + view.partition_start * tile.row_stride + view.offset * width};
+             tile.place.offset + view.partition_start * tile.row_stride + view.offset * tile.element_stride};
   o.dtype = view.dtype;
   o.rank = view.rank + 1;
   o.size[0] = view.partitions, o.stride[0] = tile.row_stride;
   for (size_t a = 0; a < view.rank; ++a)
-    o.size[a + 1] = view.size[a], o.stride[a + 1] = view.stride[a] * width;
+    o.size[a + 1] = view.size[a], o.stride[a + 1] = view.stride[a] * tile.element_stride;
   return o;
 }
 
@@ -181,6 +82,10 @@ void Binder::add_map(const Instruction& i, const MapBuilder& builder) {
   MapBuilder made = builder;
   auto map = made.finish();
   if (!map) reject(i, "the free dimensions of its operands do not nest; reshape them alike");
+  if (const auto chain = made.chain(*map)) return add(run_chain, *chain);
+  const DType out = stream().view_of(i, Role::out)->dtype;
+  if (plan_.stochastic_ && !i.integer && can_round_stochastically(out))
+    map->rounding = {out, stochastic_key(*plan_.stochastic_, current_)};
   add(run_map, *map);
 }
 
@@ -188,54 +93,59 @@ void Binder::reject(const Instruction& i, const std::string& why) const {
   throw Error(ErrorCode::shape_mismatch, describe(stream(), i) + ": " + why);
 }
 
-void Binder::flush_product() {
-  if (!product_) return;
+void Binder::flush_products() {
+  if (!products_) return;
   const uint32_t resume = current_;
-  current_ = product_first_;
-  add(run_product, std::move(*product_));
-  product_.reset();
+  current_ = products_first_;
+  add(run_products, std::move(*products_));
+  products_.reset();
   current_ = resume;
 }
 
 void Binder::bind_matmul(uint32_t index) {
   const Instruction& i = stream().instructions[index];
-  const View& psum = *stream().view_of(i, Role::out);
-  const View& stationary = *stream().view_of(i, Role::stationary);
+  const View &psum = *stream().view_of(i, Role::out), &stationary = *stream().view_of(i, Role::stationary),
+             &moving = *stream().view_of(i, Role::moving);
   const auto same = [](const View& a, const View& b) {
     return a.tile == b.tile && a.offset == b.offset && a.partition_start == b.partition_start &&
-           a.partitions == b.partitions && a.rank == b.rank && a.size == b.size && a.stride == b.stride;
+           a.partitions == b.partitions && a.rank == b.rank && a.size == b.size && a.stride == b.stride &&
+           a.dtype == b.dtype;
   };
-  if (product_ && (i.start || !same(psum, product_psum_))) flush_product();
   const auto matrix = [&](const View& view, MatrixOperand& m) {
-    if (!make_matrix(operand(view), m)) reject(i, "an operand's free dimensions cannot be walked");
+    Nest nest;
+    if (!make_matrix(operand(view), m, nest)) reject(i, "an operand's free dimensions cannot be walked");
+    if (m.walk != nullptr) m.walk = keep(nest);
   };
-  if (!product_) {
-    product_ = std::make_unique<Product>();
-    product_first_ = index;
-    product_psum_ = psum;
-    Product& p = *product_;
-    matrix(psum, p.psum);
-    p.m = psum.partitions, p.n = static_cast<int>(psum.free_elements());
-    p.overwrite = i.start;
-    if (p.psum.load != nullptr) {
-      const bool dense = p.psum.columns.stride[0][0] == static_cast<int64_t>(size_of(psum.dtype));
-      p.load_psum = p.psum.load;
-      p.store_psum = row_storer(psum.dtype, dense, Arithmetic::float32);
-    }
-  }
   ProductTile tile;
-  tile.rows = stationary.partitions;
-  matrix(stationary, tile.stationary);
-  matrix(*stream().view_of(i, Role::moving), tile.moving);
-  product_->tile.push_back(tile);
+  matrix(psum, tile.psum);
+  tile.k = stationary.partitions, tile.m = psum.partitions, tile.n = static_cast<int>(psum.free_elements());
+  tile.load_psum = tile.psum.load;
+  if (tile.psum.load != nullptr)
+    tile.store_psum = row_storer(psum.dtype, tile.psum.step == static_cast<int64_t>(size_of(psum.dtype)),
+                                 Arithmetic::float32);
+  if (i.onezero_stationary) bind_onezero(*this, i, Role::stationary);
+  if (i.onezero_moving) bind_onezero(*this, i, Role::moving);
+  const bool follows = products_ != nullptr;
+  if (!follows) products_ = std::make_unique<Products>(), products_first_ = index;
+  // Narrow PSUM is rounded after every instruction.
+  tile.same_psum = follows && !i.start && psum.dtype == DType::float32 && same(psum, last_psum_);
+  for (int row = 0; row < (i.double_row ? 2 : 1); ++row) {
+    matrix(i.double_row ? Tile(stationary, Memory::sbuf).at(0, row).view() : stationary, tile.stationary);
+    matrix(i.double_row ? Tile(moving, Memory::sbuf).at(0, row).view() : moving, tile.moving);
+    tile.same_moving = follows && !i.double_row && same(moving, last_moving_);
+    tile.overwrite = i.start && row == 0;
+    tile.same_psum = tile.same_psum || row > 0;
+    products_->tile.push_back(tile);
+  }
+  last_psum_ = psum, last_moving_ = i.double_row ? View() : moving;
 }
 
 void Binder::bind(uint32_t index) {
-  if (is_view_[index]) return;
+  if (placement_.done[index]) return;
   const Instruction& i = stream().instructions[index];
   current_ = index;
   if (i.opcode == Opcode::matmul) return bind_matmul(index);
-  flush_product();
+  flush_products();
   switch (i.opcode) {
     case Opcode::transpose:
       return bind_transpose(*this, i);
@@ -248,6 +158,15 @@ void Binder::bind(uint32_t index) {
     case Opcode::random_bits:
     case Opcode::gpsimd_program:
       return bind_gpsimd(*this, i);
+    case Opcode::range_select:
+    case Opcode::dropout:
+      return bind_select(*this, i);
+    case Opcode::stream_shuffle:
+    case Opcode::tensor_copy_dynamic_src:
+    case Opcode::tensor_copy_dynamic_dst:
+    case Opcode::local_gather:
+    case Opcode::local_scatter:
+      return bind_rearrange(*this, i);
     default:
       return is_dma(i.opcode) ? bind_dma(*this, i) : bind_vector(*this, i);
   }

@@ -46,6 +46,7 @@ struct Reduction {
   float identity;
   void (*row)(float* partial, const float* a, size_t n);
   float (*finish)(const float* partial);
+  float (*whole)(const float* a, size_t n);  // the same for a row that is all there is
 };
 Reduction reduction(AluOp op);  // add, multiply, maximum, minimum
 

@@ -7,86 +7,30 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "systolic/engines/row_alu.cpp"
 #include "hwy/foreach_target.h"
+// After foreach_target.
 #include "hwy/highway.h"
+
+#include "systolic/engines/float_operators-inl.h"
+#include "systolic/engines/tail-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heddle::systolic::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-using D = hn::ScalableTag<float>;
-using V = hn::Vec<D>;
-using M = hn::Mask<D>;
-
-inline V one_if(M m) { return hn::IfThenElseZero(m, hn::Set(D(), 1.0f)); }
-inline M nonzero(V a) { return hn::Not(hn::Eq(a, hn::Zero(D()))); }
-
-struct Bypass {
-  V operator()(V a, V) const { return a; }
-};
-struct Add {
-  V operator()(V a, V b) const { return hn::Add(a, b); }
-};
-struct Subtract {
-  V operator()(V a, V b) const { return hn::Sub(a, b); }
-};
-struct Multiply {
-  V operator()(V a, V b) const { return hn::Mul(a, b); }
-};
-struct Divide {
-  V operator()(V a, V b) const { return hn::Div(a, b); }
-};
-// x86 minimum and maximum give the second operand when one is NaN; the first is looked at as well.
-struct Maximum {
-  V operator()(V a, V b) const {
-    return hn::IfThenElse(hn::IsNaN(a), a, hn::IfThenElse(hn::IsNaN(b), b, hn::Max(a, b)));
-  }
-};
-struct Minimum {
-  V operator()(V a, V b) const {
-    return hn::IfThenElse(hn::IsNaN(a), a, hn::IfThenElse(hn::IsNaN(b), b, hn::Min(a, b)));
-  }
-};
-struct Equal {
-  V operator()(V a, V b) const { return one_if(hn::Eq(a, b)); }
-};
-struct NotEqual {
-  V operator()(V a, V b) const { return one_if(hn::Not(hn::Eq(a, b))); }
-};
-struct Greater {
-  V operator()(V a, V b) const { return one_if(hn::Gt(a, b)); }
-};
-struct GreaterEqual {
-  V operator()(V a, V b) const { return one_if(hn::Ge(a, b)); }
-};
-struct Less {
-  V operator()(V a, V b) const { return one_if(hn::Lt(a, b)); }
-};
-struct LessEqual {
-  V operator()(V a, V b) const { return one_if(hn::Le(a, b)); }
-};
-struct LogicalAnd {
-  V operator()(V a, V b) const { return one_if(hn::And(nonzero(a), nonzero(b))); }
-};
-struct LogicalOr {
-  V operator()(V a, V b) const { return one_if(hn::Or(nonzero(a), nonzero(b))); }
-};
-struct LogicalXor {
-  V operator()(V a, V b) const { return one_if(hn::Xor(nonzero(a), nonzero(b))); }
-};
-
-// f over whole vectors, then over a padded copy of the tail.
+// f over whole vectors, then over the tail.
 template <class F>
 HWY_INLINE void each_vector(float* out, const float* a, const float* b, size_t n, const F& f) {
   const D d;
   const size_t lanes = hn::Lanes(d);
   size_t i = 0;
+  for (; i + 2 * lanes <= n; i += 2 * lanes) {
+    const V first = f(hn::LoadU(d, a + i), hn::LoadU(d, b + i));
+    const V second = f(hn::LoadU(d, a + i + lanes), hn::LoadU(d, b + i + lanes));
+    hn::StoreU(first, d, out + i);
+    hn::StoreU(second, d, out + i + lanes);
+  }
   for (; i + lanes <= n; i += lanes) hn::StoreU(f(hn::LoadU(d, a + i), hn::LoadU(d, b + i)), d, out + i);
-  if (i == n) return;
-  HWY_ALIGN float ta[hn::MaxLanes(d)] = {}, tb[hn::MaxLanes(d)] = {}, to[hn::MaxLanes(d)];
-  std::memcpy(ta, a + i, (n - i) * sizeof(float));
-  std::memcpy(tb, b + i, (n - i) * sizeof(float));
-  hn::Store(f(hn::Load(d, ta), hn::Load(d, tb)), d, to);
-  std::memcpy(out + i, to, (n - i) * sizeof(float));
+  if (i < n) store_tail(d, f(load_tail(d, a + i, n - i), load_tail(d, b + i, n - i)), out + i, n - i);
 }
 
 template <class Op, Form form>
@@ -148,94 +92,13 @@ RowKernel form_of(Form form) {
 }
 
 RowKernel float_binary(AluOp op, Form form) {
-  switch (op) {
-    case AluOp::bypass:
-      return form_of<Bypass>(form);
-    case AluOp::add:
-      return form_of<Add>(form);
-    case AluOp::subtract:
-      return form_of<Subtract>(form);
-    case AluOp::multiply:
-      return form_of<Multiply>(form);
-    case AluOp::divide:
-      return form_of<Divide>(form);
-    case AluOp::maximum:
-      return form_of<Maximum>(form);
-    case AluOp::minimum:
-      return form_of<Minimum>(form);
-    case AluOp::equal:
-      return form_of<Equal>(form);
-    case AluOp::not_equal:
-      return form_of<NotEqual>(form);
-    case AluOp::greater:
-      return form_of<Greater>(form);
-    case AluOp::greater_equal:
-      return form_of<GreaterEqual>(form);
-    case AluOp::less:
-      return form_of<Less>(form);
-    case AluOp::less_equal:
-      return form_of<LessEqual>(form);
-    case AluOp::logical_and:
-      return form_of<LogicalAnd>(form);
-    case AluOp::logical_or:
-      return form_of<LogicalOr>(form);
-    case AluOp::logical_xor:
-      return form_of<LogicalXor>(form);
-    default:
-      return nullptr;  // power and mod have no vector form; bitwise operators are integer
-  }
+  RowKernel kernel = nullptr;
+  with_operator(op, [&](auto f) { kernel = form_of<decltype(f)>(form); });
+  return kernel;
 }
 
 RowKernel float_scale_bias() { return scale_bias; }
 RowKernel float_select(bool scalar) { return scalar ? select<true> : select<false>; }
-
-// ---- reductions: 32 partial results, in whole vectors
-// --------------------------------------------------------------
-
-template <class Op>
-void reduce_row(float* partial, const float* a, size_t n) {
-  const D d;
-  const size_t lanes = hn::Lanes(d);
-  const Op op;
-  size_t i = 0;
-  if (n >= partial_count) {
-    if (lanes >= 16) {
-      V p0 = hn::LoadU(d, partial), p1 = hn::LoadU(d, partial + 16);
-      for (; i + partial_count <= n; i += partial_count) {
-        p0 = op(p0, hn::LoadU(d, a + i));
-        p1 = op(p1, hn::LoadU(d, a + i + 16));
-      }
-      hn::StoreU(p0, d, partial);
-      hn::StoreU(p1, d, partial + 16);
-    } else {
-      for (; i + partial_count <= n; i += partial_count)
-        for (size_t j = 0; j < partial_count; j += lanes)
-          hn::StoreU(op(hn::LoadU(d, partial + j), hn::LoadU(d, a + i + j)), d, partial + j);
-    }
-  }
-  if (i < n) {
-    HWY_ALIGN float padded[partial_count];
-    std::memcpy(padded, partial, sizeof padded);
-    HWY_ALIGN float tail[partial_count] = {};
-    std::memcpy(tail, a + i, (n - i) * sizeof(float));
-    for (size_t j = 0; j < partial_count; j += lanes)
-      hn::Store(op(hn::Load(d, padded + j), hn::Load(d, tail + j)), d, padded + j);
-    std::memcpy(partial, padded, (n - i) * sizeof(float));
-  }
-}
-
-Reduction float_reduction(AluOp op) {
-  switch (op) {
-    case AluOp::add:
-      return {0.0f, reduce_row<Add>, nullptr};
-    case AluOp::multiply:
-      return {1.0f, reduce_row<Multiply>, nullptr};
-    case AluOp::maximum:
-      return {-INFINITY, reduce_row<Maximum>, nullptr};
-    default:
-      return {INFINITY, reduce_row<Minimum>, nullptr};
-  }
-}
 
 }  // namespace heddle::systolic::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -246,7 +109,6 @@ namespace heddle::systolic {
 HWY_EXPORT(float_binary);
 HWY_EXPORT(float_scale_bias);
 HWY_EXPORT(float_select);
-HWY_EXPORT(float_reduction);
 
 RowKernel integer_binary_kernel(AluOp op, Form form, bool is_unsigned);  // row_integer.cpp
 
@@ -281,20 +143,6 @@ RowKernel scalar_form(Form form) {
 
 float power(float a, float b) { return std::pow(a, b); }
 
-template <float (*combine)(float, float)>
-float tree(const float* partial) {
-  float t[partial_count];
-  std::memcpy(t, partial, sizeof t);
-  for (size_t half = partial_count / 2; half > 0; half /= 2)
-    for (size_t i = 0; i < half; ++i) t[i] = combine(t[i], t[i + half]);
-  return t[0];
-}
-
-float add(float a, float b) { return a + b; }
-float multiply(float a, float b) { return a * b; }
-float maximum(float a, float b) { return std::isnan(a) ? a : std::isnan(b) ? b : a > b ? a : b; }
-float minimum(float a, float b) { return std::isnan(a) ? a : std::isnan(b) ? b : a < b ? a : b; }
-
 }  // namespace
 
 RowKernel binary_kernel(AluOp op, Form form, Arithmetic arithmetic) {
@@ -306,15 +154,6 @@ RowKernel binary_kernel(AluOp op, Form form, Arithmetic arithmetic) {
 }
 RowKernel scale_bias_kernel() { return HWY_DYNAMIC_DISPATCH(float_scale_bias)(); }
 RowKernel select_kernel(bool c_is_scalar) { return HWY_DYNAMIC_DISPATCH(float_select)(c_is_scalar); }
-
-Reduction reduction(AluOp op) {
-  Reduction r = HWY_DYNAMIC_DISPATCH(float_reduction)(op);
-  r.finish = op == AluOp::add        ? tree<add>
-             : op == AluOp::multiply ? tree<multiply>
-             : op == AluOp::maximum  ? tree<maximum>
-                                     : tree<minimum>;
-  return r;
-}
 
 }  // namespace heddle::systolic
 #endif

@@ -16,6 +16,7 @@ enum class Fault : uint8_t {
   ok,
   function_range,  // an argument outside the table of a scalar-engine function
   index_range,     // an index outside its table
+  not_onezero,     // an operand promised to hold only 0 and 1 holds something else
 };
 
 // What a step may use. `base[0]` is on-chip memory, `base[1 + v]` the memory of HBM value v.

@@ -1,5 +1,6 @@
 // Transposing a block of elements in registers: 4x4 squares of 32-bit lanes, in as many parallel squares as
 // fit.
+#include <algorithm>
 #include <cstring>
 
 #include "systolic/engines/move.h"
@@ -7,7 +8,10 @@
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "systolic/engines/transpose.cpp"
 #include "hwy/foreach_target.h"
+// After foreach_target.
 #include "hwy/highway.h"
+
+#include "systolic/engines/tail-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace heddle::systolic::HWY_NAMESPACE {
@@ -67,6 +71,31 @@ void transpose32(std::byte* to, int64_t to_stride, const std::byte* from, int64_
       *at<uint32_t>(to, c * to_stride + r * 4) = *at<uint32_t>(from, r * from_stride + c * 4);
 }
 
+// Whether the exponent of some element is all ones: NaN or infinity. T: the bits, signed.
+template <class T, T exponent>
+bool special(const std::byte* from, int64_t stride, int64_t rows, int64_t columns) {
+  const hn::ScalableTag<T> d;
+  const auto lanes = static_cast<int64_t>(hn::Lanes(d));
+  const auto magnitude = hn::Set(d, hwy::LimitsMax<T>());
+  auto largest = hn::Zero(d);
+  for (int64_t r = 0; r < rows; ++r, from += stride) {
+    const T* row = at<T>(from, 0);
+    int64_t c = 0;
+    for (; c + lanes <= columns; c += lanes)
+      largest = hn::Max(largest, hn::And(hn::LoadU(d, row + c), magnitude));
+    if (c < columns)
+      largest = hn::Max(largest, hn::And(load_tail(d, row + c, static_cast<size_t>(columns - c)), magnitude));
+  }
+  return !hn::AllFalse(d, hn::Gt(largest, hn::Set(d, static_cast<T>(exponent - 1))));
+}
+
+bool special32(const std::byte* from, int64_t stride, int64_t rows, int64_t columns) {
+  return special<int32_t, 0x7f800000>(from, stride, rows, columns);
+}
+bool special16(const std::byte* from, int64_t stride, int64_t rows, int64_t columns) {
+  return special<int16_t, 0x7f80>(from, stride, rows, columns);
+}
+
 }  // namespace heddle::systolic::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -74,6 +103,8 @@ HWY_AFTER_NAMESPACE();
 namespace heddle::systolic {
 
 HWY_EXPORT(transpose32);
+HWY_EXPORT(special32);
+HWY_EXPORT(special16);
 
 namespace {
 
@@ -103,6 +134,11 @@ void transpose_block(std::byte* to, int64_t to_stride, const std::byte* from, in
     default:
       return transpose_plain<uint64_t>(to, to_stride, from, from_stride, rows, columns);
   }
+}
+
+bool has_special(const std::byte* from, int64_t stride, int64_t rows, int64_t columns, DType dtype) {
+  return dtype == DType::float32 ? HWY_DYNAMIC_DISPATCH(special32)(from, stride, rows, columns)
+                                 : HWY_DYNAMIC_DISPATCH(special16)(from, stride, rows, columns);
 }
 
 }  // namespace heddle::systolic

@@ -10,26 +10,19 @@ namespace {
 struct TileTranspose {
   Move move;
   bool spreads = false;  // a product with an identity: NaN and Inf times 0 are NaN, all along a result row
-  MatrixOperand in, out;
+  MatrixOperand out;
   int64_t rows = 0, columns = 0;  // of the input
   RowLoader load = nullptr;
   RowStorer store = nullptr;
 };
 
-Fault run_tile_transpose(const void* arguments, const Context& context) {
-  const TileTranspose& job = *static_cast<const TileTranspose*>(arguments);
-  const Fault fault = run_move(job.move, context, 0, 0);
-  if (!job.spreads) return fault;
-  // The result is finite almost always: look for an exponent of all ones, row by row of the result.
+// NaN and infinities of an input column become a row of NaN, row by row of the result.
+void spread(const TileTranspose& job, const Context& context) {
   auto* row = static_cast<float*>(static_cast<void*>(context.scratch));
   std::byte* at = job.out.place.in(context);
   for (int64_t c = 0; c < job.columns; ++c, at += job.out.row_stride) {
-    std::array<std::byte*, nest_operands_max> begin{};
-    begin[0] = at;
-    float* to = row;
-    for_each_row(job.out.columns, begin, [&](const auto& run) {
-      job.load(to, run[0], job.out.columns.stride[0][0], static_cast<size_t>(job.out.columns.row()));
-      to += job.out.columns.row();
+    each_run(job.out, at, row, [&](std::byte* run, float* floats) {
+      job.load(floats, run, job.out.step, static_cast<size_t>(job.out.count));
     });
     uint32_t found = 0;
     for (int64_t r = 0; r < job.rows; ++r) {
@@ -45,13 +38,36 @@ Fault run_tile_transpose(const void* arguments, const Context& context) {
     for (int64_t r = 0; r < job.rows; ++r) row[r] = __builtin_nanf("");
     if (special == 1)
       row[where] = lone;  // its own product is with 1, and every other product of the sum is 0
-    const float* from = row;
-    for_each_row(job.out.columns, begin, [&](const auto& run) {
-      job.store(run[0], job.out.columns.stride[0][0], from, static_cast<size_t>(job.out.columns.row()));
-      from += job.out.columns.row();
+    each_run(job.out, at, row, [&](std::byte* run, float* floats) {
+      job.store(run, job.out.step, floats, static_cast<size_t>(job.out.count));
     });
   }
+}
+
+Fault run_tile_transpose(const void* arguments, const Context& context) {
+  const TileTranspose& job = *static_cast<const TileTranspose*>(arguments);
+  const Fault fault = run_move(job.move, context, 0, 0);
+  if (job.spreads) spread(job, context);
   return fault;
+}
+
+// What transposes are almost always: of dense rows, of finite numbers.
+struct PlainTranspose {
+  Place to, from;
+  int64_t to_stride = 0, from_stride = 0;
+  int32_t rows = 0, columns = 0;  // of the input
+  DType dtype{};
+  const TileTranspose* spreading = nullptr;
+};
+
+Fault run_plain_transpose(const void* arguments, const Context& context) {
+  const PlainTranspose& job = *static_cast<const PlainTranspose*>(arguments);
+  const std::byte* from = job.from.in(context);
+  transpose_block(job.to.in(context), job.to_stride, from, job.from_stride, job.rows, job.columns,
+                  size_of(job.dtype));
+  if (job.spreading != nullptr && has_special(from, job.from_stride, job.rows, job.columns, job.dtype))
+    spread(*job.spreading, context);
+  return Fault::ok;
 }
 
 }  // namespace
@@ -63,8 +79,8 @@ void bind_transpose(Binder& binder, const Instruction& i) {
   MatrixOperand flat;
   Operand turned;
   turned.place = in.place, turned.dtype = in.dtype;
-  if (!make_matrix(in, flat)) binder.reject(i, "its operand's free dimensions cannot be walked");
-  const Nest& walk = flat.columns;
+  Nest walk;
+  if (!make_matrix(in, flat, walk)) binder.reject(i, "its operand's free dimensions cannot be walked");
   turned.rank = walk.rank + 1;
   if (turned.rank > axes_max - 1) binder.reject(i, "its operand has too many free dimensions");
   for (int d = 0; d < walk.rank; ++d) {
@@ -80,12 +96,22 @@ void bind_transpose(Binder& binder, const Instruction& i) {
   job.rows = in.size[0], job.columns = in.elements() / in.size[0];
   job.spreads = i.engine == Engine::pe && !binder.stream().device->pe.transpose_exact;
   if (job.spreads) {
-    make_matrix(out, job.out);
-    const bool dense = job.out.columns.stride[0][0] == static_cast<int64_t>(size_of(out.dtype));
+    Nest nest;
+    make_matrix(out, job.out, nest);
+    if (job.out.walk != nullptr) job.out.walk = binder.keep(nest);
+    const bool dense = job.out.step == static_cast<int64_t>(size_of(out.dtype)) || job.out.count == 1;
     job.load = row_loader(out.dtype, dense, Arithmetic::float32);
     job.store = row_storer(out.dtype, dense, Arithmetic::float32);
   }
-  binder.add(run_tile_transpose, job);
+  const auto width = static_cast<int64_t>(size_of(in.dtype));
+  const bool dense = walk.rank == 1 && (walk.stride[0][0] == width || walk.row() == 1) && out.rank == 2 &&
+                     (out.stride[1] == width || out.size[1] == 1);
+  if (!dense || (job.spreads && in.dtype != DType::float32 && in.dtype != DType::bfloat16))
+    return binder.add(run_tile_transpose, job);
+  binder.add(
+      run_plain_transpose,
+      PlainTranspose{out.place, in.place, out.stride[0], in.stride[0], static_cast<int32_t>(job.rows),
+                     static_cast<int32_t>(job.columns), in.dtype, job.spreads ? binder.keep(job) : nullptr});
 }
 
 }  // namespace heddle::systolic

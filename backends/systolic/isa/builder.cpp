@@ -5,6 +5,7 @@
 #include <array>
 
 #include "systolic/isa/builder_impl.h"
+#include "systolic/isa/operand_rules.h"
 #include "systolic/isa/refusal.h"
 
 namespace heddle::systolic {
@@ -13,29 +14,8 @@ namespace {
 bool is_small_float(DType d) { return is_float(d) && d != DType::float32 && d != DType::float64; }
 bool is_chip_integer(DType d) { return is_integer(d) && size_of(d) <= 4; }
 
-bool is_comparison(AluOp op) { return op >= AluOp::equal && op <= AluOp::less_equal; }
 bool is_reduction(AluOp op) {
   return op == AluOp::add || op == AluOp::multiply || op == AluOp::maximum || op == AluOp::minimum;
-}
-
-// Shapes of element-wise operands: as many partitions and free elements as the destination.
-void same_shape(const Draft& draft, const Tile& out, const Tile& in) {
-  if (in.partitions() != out.partitions() || in.free_elements() != out.free_elements())
-    draft.reject("operands " + shape_text(out.view()) + " and " + shape_text(in.view()) + " differ in shape");
-}
-
-void on_engine(const Draft& draft, std::initializer_list<Engine> allowed) {
-  if (std::find(allowed.begin(), allowed.end(), draft.instruction.engine) != allowed.end()) return;
-  std::string names;
-  for (Engine e : allowed) names += (names.empty() ? "" : ", ") + std::string(engine_name(e));
-  draft.reject(std::string("does not run on the ") + engine_name(draft.instruction.engine) + " engine; use " +
-               names);
-}
-
-void column(const Draft& draft, const Tile& out, const Tile& like, int elements) {
-  if (out.partitions() != like.partitions() || out.free_elements() != elements)
-    draft.reject("destination " + shape_text(out.view()) + " must have " + std::to_string(elements) +
-                 " elements in each of " + std::to_string(like.partitions()) + " partitions");
 }
 
 bool is_integer_operand(const Scalar& s) { return !s.is_tile() || is_chip_integer(s.tile().dtype); }
@@ -52,6 +32,39 @@ void choose_arithmetic(Draft& draft, std::initializer_list<AluOp> ops, bool all_
   if (bitwise > 0 && bitwise < used && draft.instruction.engine != Engine::gpsimd)
     draft.reject("the vector engine does not mix bitwise and arithmetic operators in one instruction");
   draft.instruction.integer = all_integers && (bitwise > 0 || draft.instruction.engine == Engine::gpsimd);
+}
+
+// The modes of a product that the device has, and the part of the array it fits.
+void matmul_mode(Draft& draft, const PeDescription& pe, const MatmulOptions& options, const Tile& psum,
+                 const Tile& stationary, const Tile& moving) {
+  draft.require(!options.microscaled,
+                "does not multiply MXFP8 or MXFP4: their block scales are not modelled");
+  draft.instruction.double_row = options.double_row;
+  if (options.double_row) {
+    draft.require(pe.passes_fp8 < 1, "has no double-row mode on this device");
+    draft.require(size_of(stationary.dtype()) == 1 && size_of(moving.dtype()) == 1,
+                  "takes two rows a partition of float8 operands only");
+    draft.require(
+        stationary.rank() >= 2 && stationary.size(0) == 2 && moving.rank() >= 2 && moving.size(0) == 2,
+        "needs operands [K/2, 2, columns] for two rows a partition");
+  }
+  const auto part = [&](int size, int start, int64_t count, const char* name) {
+    const std::string lanes = std::string(" ") + name;
+    if (size != 128 && size != 64 && (size != 32 || pe.tile_min > 32))
+      draft.reject("cannot use " + std::to_string(size) + lanes +
+                   " of the array; it is cut into parts of 128, 64" + (pe.tile_min > 32 ? "" : ", 32"));
+    if (start % size + count > size)
+      draft.reject("uses" + lanes + " " + std::to_string(start) + " to " + std::to_string(start + count) +
+                   ", which leave a part of " + std::to_string(size) + lanes);
+    return static_cast<uint8_t>(size);
+  };
+  draft.instruction.array_rows =
+      part(options.array_rows, stationary.view().partition_start, stationary.partitions(), "rows");
+  draft.require(
+      options.array_rows == 128 || stationary.view().partition_start == moving.view().partition_start,
+      "on a part of the array needs both operands on the same partitions");
+  draft.instruction.array_columns =
+      part(options.array_columns, psum.view().partition_start, psum.partitions(), "columns");
 }
 
 }  // namespace
@@ -87,15 +100,16 @@ int64_t NeuronCore::sbuf_free() const { return impl_->sbuf.largest_free(); }
 int64_t NeuronCore::psum_free() const { return impl_->psum.largest_free(); }
 
 // ---- tensor engine
-// ---------------------------------------------------------------------------------------------
 
 void NeuronCore::nc_matmul(const Tile& psum, const Tile& stationary, const Tile& moving, Accumulate group,
-                           Where where) {
+                           const MatmulOptions& options, Where where) {
   Draft draft = impl_->begin(Opcode::matmul, Engine::pe, where);
   const PeDescription& pe = impl_->device->pe;
   draft.instruction.start = group.start, draft.instruction.stop = group.stop;
   draft.out(psum).in(stationary, Role::stationary).in(moving, Role::moving);
-  const int64_t m = stationary.free_elements(), n = moving.free_elements();
+  matmul_mode(draft, pe, options, psum, stationary, moving);
+  const int rows = options.double_row ? 2 : 1;
+  const int64_t m = stationary.free_elements() / rows, n = moving.free_elements() / rows;
   draft.require(psum.memory() == Memory::psum, "writes to PSUM only");
   draft.require(stationary.memory() == Memory::sbuf && moving.memory() == Memory::sbuf,
                 "reads from SBUF only");
@@ -122,6 +136,8 @@ void NeuronCore::nc_matmul(const Tile& psum, const Tile& stationary, const Tile&
   const auto bank = static_cast<uint32_t>(impl_->device->psum.bank_bytes);
   if (pe.moving_max <= 512 && bytes.first / bank != (bytes.end - 1) / bank)
     draft.reject("destination crosses a PSUM bank of " + std::to_string(bank) + " bytes");
+  draft.instruction.onezero_stationary = options.stationary_onezero;
+  draft.instruction.onezero_moving = options.moving_onezero;
   impl_->commit(draft);
 }
 
@@ -146,7 +162,6 @@ void NeuronCore::nc_transpose(const Tile& out, const Tile& in, Engine engine, Wh
 }
 
 // ---- scalar engine
-// ---------------------------------------------------------------------------------------------
 
 void NeuronCore::activation(const Tile& out, Function f, const Tile& in, const Scalar& scale,
                             const Scalar& bias, float alpha, Engine engine, Where where) {
@@ -177,7 +192,6 @@ void NeuronCore::activation_reduce(const Tile& out, const Tile& sum, Function f,
 }
 
 // ---- vector engine
-// ---------------------------------------------------------------------------------------------
 
 void NeuronCore::tensor_tensor(const Tile& out, const Tile& a, AluOp op, const Tile& b, Engine engine,
                                Where where) {
@@ -350,7 +364,6 @@ void NeuronCore::find_index8(const Tile& out, const Tile& in, const Tile& values
 }
 
 // ---- GpSimd
-// ----------------------------------------------------------------------------------------------------
 
 void NeuronCore::iota(const Tile& out, const AffinePattern& pattern, Where where) {
   Draft draft = impl_->begin(Opcode::iota, Engine::gpsimd, where);
@@ -384,8 +397,10 @@ void NeuronCore::partition_reduce(const Tile& out, AluOp op, const Tile& in, Whe
   impl_->commit(draft);
 }
 
-void NeuronCore::random_bits(const Tile& out, const Tile& state, const AffinePattern& pattern, Where where) {
-  Draft draft = impl_->begin(Opcode::random_bits, Engine::gpsimd, where);
+void NeuronCore::random_bits(const Tile& out, const Tile& state, const AffinePattern& pattern, Engine engine,
+                             Where where) {
+  Draft draft = impl_->begin(Opcode::random_bits, engine, where);
+  on_engine(draft, {Engine::gpsimd, Engine::dve});
   draft.instruction.extra = impl_->add_pattern(pattern);
   draft.out(out).in(state, Role::in0);
   draft.require(out.dtype() == DType::uint32 && state.dtype() == DType::uint32, "reads and writes uint32");
@@ -399,18 +414,8 @@ void NeuronCore::gpsimd_program(
   Draft draft = impl_->begin(Opcode::gpsimd_program, Engine::gpsimd, where);
   draft.require(!out.empty(), "needs a destination");
   draft.require(cycles >= 0, "needs a cost");
-  const auto dense = [&](const Tile& tile) {
-    int64_t stride = 1;
-    for (int a = tile.rank(); a-- > 0;) {
-      const auto i = static_cast<size_t>(a);
-      if (tile.view().size[i] != 1 && tile.view().stride[i] != stride)
-        draft.reject("operand " + shape_text(tile.view()) + " of '" + name +
-                     "' must be dense in each partition");
-      stride *= tile.view().size[i];
-    }
-  };
-  for (const Tile& t : out) dense(t), draft.out(t);
-  for (const Tile& t : in) dense(t), draft.in(t, Role::in0);
+  for (const Tile& t : out) dense(draft, t), draft.out(t);
+  for (const Tile& t : in) dense(draft, t), draft.in(t, Role::in0);
   draft.instruction.extra = static_cast<uint32_t>(impl_->stream.programs.size());
   impl_->commit(draft);
   impl_->stream.programs.push_back({std::move(name), cycles, std::move(body)});

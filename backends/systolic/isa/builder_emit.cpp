@@ -95,6 +95,8 @@ void NeuronCore::Impl::check_operand(const Draft& draft, const Draft::Operand& o
       draft.reject("DMA reaches SBUF only; copy from PSUM with an engine first");
     return;
   }
+  if (draft.instruction.engine == Engine::gpsimd && operand.memory == Memory::psum)
+    draft.reject("GpSimd cannot access PSUM; copy to SBUF with DVE or ACT first");
   const int start = view.partition_start, count = view.partitions;
   const bool start_ok = count > 64 ? start == 0 : count > 32 ? start % 64 == 0 : start % 32 == 0;
   if (!start_ok)
@@ -162,8 +164,8 @@ void NeuronCore::Impl::commit(Draft& draft) {
     const View& view = *operand.view;
     const bool is_out = operand.role == Role::out;
     const bool reads_out = is_out && ((made.opcode == Opcode::matmul && !made.start) ||
-                                      made.opcode == Opcode::tensor_copy_predicated ||
-                                      (is_dma(made.opcode) && (made.op0 == AluOp::add || made.skip)));
+                                      made.opcode == Opcode::tensor_copy_predicated || made.skip ||
+                                      (is_dma(made.opcode) && made.op0 == AluOp::add));
     if (made.opcode == Opcode::matmul && is_out) {
       if (!reads_out) continue;
       const ByteRange bytes = byte_range(view);

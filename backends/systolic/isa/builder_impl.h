@@ -62,6 +62,11 @@ class NeuronCore::Impl {
   void commit(Draft& draft);
   Draft begin(Opcode opcode, Engine engine, Where where) const;
   uint32_t add_pattern(const AffinePattern& pattern);
+  // What the two forms of range_select, and local_gather and local_scatter, have in common.
+  Draft range(const Tile& out, const Tile* reduced, const Tile& in, AluOp compare0, const Scalar& bound0,
+              AluOp compare1, const Scalar& bound1, float fill, float start, Where where) const;
+  Draft indexed(Opcode opcode, const Tile& out, const Tile& in, const Tile& index, int each,
+                Where where) const;
 
   Stream stream;
   std::shared_ptr<const Description> device;

@@ -42,8 +42,8 @@ void Edges::hide(const Tile& scores, int64_t edge) {
                 mask(edge).cols(0, static_cast<int>(scores.free_elements())), {false, true});
 }
 
-// [128, 128]: 0 where p - j >= edge, else so large a negative number that exp gives 0. Of the sign that the scale
-// will keep negative.
+// [128, 128]: 0 where p - j >= edge, else so large a negative number that exp gives 0. Of the sign that the
+// scale will keep negative.
 Tile Edges::mask(int64_t edge) {
   const auto it = masks_.find(edge);
   if (it != masks_.end()) return it->second;
@@ -58,7 +58,8 @@ Tile Edges::identity() {
   if (identity_) return *identity_;
   const Tile tile = pool_.tile(block_rows, {block_rows}, a_.q.dtype);
   nc_.memset(tile, 1.0f);
-  nc_.affine_select(tile, tile, AffinePattern{.base = 0, .partition_step = 1, .step = {-1}}, AluOp::equal, 0.0f);
+  nc_.affine_select(tile, tile, AffinePattern{.base = 0, .partition_step = 1, .step = {-1}}, AluOp::equal,
+                    0.0f);
   identity_ = tile;
   return tile;
 }

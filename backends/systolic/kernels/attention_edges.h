@@ -8,15 +8,15 @@
 
 namespace heddle::systolic {
 
-// How many neighbouring rows a partition takes (load_blocks), of queries and of keys. Full attention does not mind
-// the order of either; a causal mask stays simple for pairs; a given mask needs rows in order.
+// How many neighbouring rows a partition takes (load_blocks), of queries and of keys. Full attention does not
+// mind the order of either; a causal mask stays simple for pairs; a given mask needs rows in order.
 struct Runs {
   int64_t query = 1, key = 1;
 };
 Runs runs_of(const AttentionShape& a, int64_t most);
 
-// Blocks of 128 keys on the edge of a causal mask get a large negative number from the tensor engine, a product of
-// the identity and a mask, added to the scores in PSUM.
+// Blocks of 128 keys on the edge of a causal mask get a large negative number from the tensor engine, a
+// product of the identity and a mask, added to the scores in PSUM.
 class Edges {
  public:
   Edges(NeuronCore& nc, const AttentionShape& a, const Runs& runs)
@@ -24,7 +24,8 @@ class Edges {
 
   // Keys that some query of a tile sees, to the end of their block; pairs of blocks are seen together.
   int64_t visible_keys(const Piece& query) const;
-  // For a block of keys of which some are hidden from some queries: query p sees key j when p - j is at least this.
+  // For a block of keys of which some are hidden from some queries: query p sees key j when p - j is at least
+  // this.
   std::optional<int64_t> edge_of(const Piece& query, const Piece& key) const;
   // Ends the accumulation group of scores[queries, keys] by hiding keys.
   void hide(const Tile& scores, int64_t edge);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "ir/abi_codec.h"
@@ -56,7 +57,8 @@ Product product_of(const NodeContext& c) {
 // How a product is cut. A strip of the stationary operand, all of K of some M tiles, stays in SBUF; the
 // moving operand streams past it in blocks of columns, and K adds up in PSUM. A bank works through a few K
 // tiles before the next bank's turn: banks then finish one after the other, slowly enough that their eviction
-// hides behind the products of the others, and a block may use all banks at once.
+// hides behind the products of the others, and a block may use all banks at once. A contraction so long that
+// no strip fits streams both operands: the stationary one is loaded again for every block of columns.
 //
 // Short rows are dealt to partitions in runs, so that a descriptor moves several: rows of K, when both
 // operands have them along their columns (the sum does not mind the order), and rows of the result, of which
@@ -67,9 +69,10 @@ struct Blocking {
   int64_t k_run = 1;         // neighbouring rows of K on a partition
   bool rows_dealt =
       false;  // a partition has neighbouring rows of the result: one of each M tile of the strip
-  int64_t tiles_of_bank = 1;   // M tiles
-  bool moving_stays = false;   // all of the moving operand fits in SBUF: it is loaded once
-  int64_t moving_buffers = 0;  // K tiles of a block
+  int64_t tiles_of_bank = 1;     // M tiles
+  bool stationary_stays = true;  // a strip stays in SBUF
+  bool moving_stays = false;     // all of the moving operand fits in SBUF: it is loaded once
+  int64_t stationary_buffers = 0, moving_buffers = 0;  // K tiles
 };
 
 int64_t tiles_of(int64_t n, int64_t tile) { return (n + tile - 1) / tile; }
@@ -102,10 +105,18 @@ Blocking blocking(const NodeContext& c, const Product& p, int64_t banks, int64_t
       if (enough_moving_buffers * b.n_tiles * tile_n * width <= left) break;
     if (least_moving_buffers * b.n_tiles * tile_n * width <= left) break;
   }
-  if (b.m_tiles < 1)
-    throw Error(ErrorCode::out_of_memory, std::string(c.name) +
-                                              ": a stationary block of K = " + std::to_string(p.k) +
-                                              " does not fit in SBUF; split the contraction");
+  b.stationary_stays = b.m_tiles >= 1;
+  if (!b.stationary_stays) {
+    b.rows_dealt = false, b.tiles_of_bank = 1;
+    b.m_tiles = std::min(most_m_tiles, all_m);
+    b.n_tiles = std::min(banks / b.m_tiles, tiles_of(p.n, tile_n));
+    b.turn = longest_turn;
+    // Three turns of both operands: one is used while two arrive.
+    const int64_t turn_bytes = b.turn * (b.m_tiles * tile_m + b.n_tiles * tile_n) * width;
+    b.stationary_buffers = b.moving_buffers = b.turn * std::clamp<int64_t>(room / turn_bytes, 2, 3);
+    return b;
+  }
+  b.stationary_buffers = k_tiles;
   b.m_tiles = tiles_of(all_m, tiles_of(all_m, b.m_tiles));  // strips of about the same size
   const int64_t buffers = left / (std::min(p.n, b.n_tiles * tile_n) * width);
   const int64_t all_tiles = k_tiles * tiles_of(p.n, b.n_tiles * tile_n);
@@ -130,8 +141,10 @@ class Multiplication {
         epilogue_(c, has_program),
         blocking_(blocking(c, p_, banks_, epilogue_.bytes())),
         ks_(pieces(p_.k, tile_k)),
-        stationary_{MatrixLoader(nc_, "stationary", c.inputs[0].dtype, buffers_of(k_tiles())),
-                    MatrixLoader(nc_, "stationary.next", c.inputs[0].dtype, buffers_of(k_tiles()))},
+        stationary_{
+            MatrixLoader(nc_, "stationary", c.inputs[0].dtype, buffers_of(blocking_.stationary_buffers)),
+            MatrixLoader(nc_, "stationary.next", c.inputs[0].dtype,
+                         buffers_of(blocking_.stationary_buffers))},
         moving_(nc_, "moving", c.inputs[0].dtype, buffers_of(blocking_.moving_buffers)),
         psum_(nc_.psum_pool("sums", banks_)),
         blocks_(pieces(p_.n, blocking_.n_tiles * tile_n)),
@@ -155,20 +168,24 @@ class Multiplication {
         std::vector<Tile> psum(sums.size());
         for (const Piece& turn : turns_) {
           std::vector<Tile> columns;
+          if (!blocking_.stationary_stays) strip.clear();
+          const int64_t strip_begin = blocking_.stationary_stays ? 0 : turn.begin;
           for (int64_t k = turn.begin; k < turn.begin + turn.count; k += blocking_.k_run) {
-            if (static_cast<int64_t>(strip.size()) == k) load_stationary(s, strip);
+            if (static_cast<int64_t>(strip.size()) == k - strip_begin) load_stationary(s, k, strip);
             load_moving(strips_[s], b, k, columns);
           }
           // The next strip arrives evenly while this one is used.
           ++step;
-          while (s + 1 < strips_.size() && static_cast<int64_t>(next.size()) < step * k_tiles() / steps())
-            load_stationary(s + 1, next);
+          while (blocking_.stationary_stays && s + 1 < strips_.size() &&
+                 static_cast<int64_t>(next.size()) < step * k_tiles() / steps())
+            load_stationary(s + 1, static_cast<int64_t>(next.size()), next);
           for (size_t i = 0; i < sums.size(); ++i) {
             const Sum& sum = sums[i];
             if (turn.begin == 0)
               psum[i] = psum_.tile(sum.rows.partitions, {sum.rows.count, static_cast<int>(sum.n.count)},
                                    DType::float32);
-            multiply(strips_[s], sum, psum[i], turn, strip, columns);
+            multiply(strips_[s], sum, psum[i], turn,
+                     std::span(strip).subspan(static_cast<size_t>(turn.begin - strip_begin)), columns);
             if (turn.begin + turn.count == k_tiles())
               epilogue_.store(psum[i], strips_[s].batch, sum.rows,
                               {blocks_[b].begin + sum.n.begin, sum.n.count});
@@ -211,10 +228,10 @@ class Multiplication {
   }
 
   void multiply(const Strip& strip, const Sum& sum, const Tile& psum, const Piece& turn,
-                const std::vector<Tile>& stationary, const std::vector<Tile>& columns) {
+                std::span<const Tile> stationary, std::span<const Tile> columns) {
     for (int i = 0; i < sum.rows.count; ++i)
       for (int64_t k = turn.begin; k < turn.begin + turn.count; ++k) {
-        const Tile& all = stationary[static_cast<size_t>(k)];
+        const Tile& all = stationary[static_cast<size_t>(k - turn.begin)];
         const Tile rows =
             blocking_.rows_dealt
                 ? all.slice(-1, sum.rows.first + i, sum.rows.partitions, static_cast<int>(sum.rows.run))
@@ -232,9 +249,9 @@ class Multiplication {
     return operand;
   }
   // The next K tile, or run of them, of a strip.
-  void load_stationary(size_t s, std::vector<Tile>& tiles) {
+  void load_stationary(size_t s, int64_t k, std::vector<Tile>& tiles) {
     const Strip& strip = strips_[s];
-    load(stationary_[s % 2], at_batch(p_.a, p_.a_step, strip.batch), static_cast<int64_t>(tiles.size()),
+    load(stationary_[blocking_.stationary_stays ? s % 2 : 0], at_batch(p_.a, p_.a_step, strip.batch), k,
          strip.m, tiles);
   }
   void load_moving(const Strip& strip, size_t block, int64_t k, std::vector<Tile>& tiles) {
@@ -270,11 +287,6 @@ void emit_matmul_pointwise(const NodeContext& c) { Multiplication(c, true).run()
 
 backend::Offer offer_product(const backend::NodeRef& node) {
   if (node.input(0).dtype() != node.input(1).dtype()) return backend::no("operands of two dtypes");
-  const int64_t k = node.integer("transpose_a") ? node.input(0).dim(-2) : node.input(0).dim(-1);
-  // Two buffers of all K tiles of one M tile in half of SBUF (176 KiB a partition).
-  if (2 * ((k + 127) / 128) * 128 * static_cast<int64_t>(backend::dtype_bytes(node.input(0).dtype())) >
-      80 * 1024)
-    return backend::no("a contraction of " + std::to_string(k) + " does not fit in SBUF");
   return backend::yes();
 }
 

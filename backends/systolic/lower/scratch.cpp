@@ -1,7 +1,6 @@
 #include "systolic/lower/scratch.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace heddle::systolic {
 namespace {
@@ -10,37 +9,18 @@ constexpr uint64_t alignment = 64;
 
 struct Life {
   uint32_t value;
-  size_t first = std::numeric_limits<size_t>::max(), last = 0;
+  uint32_t first = none, last = 0;  // positions
   uint64_t bytes = 0, offset = 0;
 };
 
 }  // namespace
 
-ScratchLayout plan_scratch(const Stream& stream, std::span<const uint32_t> order, bool share) {
+ScratchLayout plan_scratch(const Stream& stream, std::span<const ValueLife> lives) {
   ScratchLayout layout;
   layout.offset.assign(stream.values.size(), 0);
   std::vector<Life> life(stream.values.size());
-  for (size_t v = 0; v < life.size(); ++v) life[v] = {static_cast<uint32_t>(v)};
-  const auto touch = [&](uint32_t region, size_t position) {
-    if (region == none) return;
-    Life& l = life[stream.values[stream.regions[region].value].storage];
-    l.first = std::min(l.first, position);
-    l.last = std::max(l.last, position);
-  };
-  const auto instruction_at = [&](size_t position) -> const Instruction& {
-    return stream.instructions[order.empty() ? position : order[position]];
-  };
-  std::vector<size_t> last_use(stream.tiles.size(), 0);
-  for (size_t position = 0; position < stream.instructions.size(); ++position)
-    for (const View& view : stream.views_of(instruction_at(position))) last_use[view.tile] = position;
-  for (size_t position = 0; position < stream.instructions.size(); ++position) {
-    const Instruction& i = instruction_at(position);
-    touch(i.region, position), touch(i.region_out, position);
-    // A load may become a view: its tile then reads the value's memory for as long as the tile is used.
-    if (i.opcode != Opcode::dma_load) continue;
-    for (const View& view : stream.views_of(i))
-      if (is_written(view.role)) touch(i.region, last_use[view.tile]);
-  }
+  for (size_t v = 0; v < life.size(); ++v)
+    life[v] = {static_cast<uint32_t>(v), lives[v].first, lives[v].last};
   std::vector<Life> wanted;
   for (const Value& value : stream.values) {
     Life& l = life[value.storage];
@@ -58,7 +38,7 @@ ScratchLayout plan_scratch(const Stream& stream, std::span<const uint32_t> order
   for (Life& l : wanted) {
     uint64_t at = 0;
     for (const Life* other : placed) {
-      if (share && (other->last < l.first || l.last < other->first)) continue;
+      if (other->last < l.first || l.last < other->first) continue;
       if (at + l.bytes <= other->offset) break;
       at = std::max(at, other->offset + other->bytes);
     }

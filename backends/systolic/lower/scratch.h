@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "heddle/systolic/instruction.h"
+#include "systolic/engines/placement.h"
 
 namespace heddle::systolic {
 
@@ -14,9 +15,7 @@ struct ScratchLayout {
   uint64_t bytes = 0;
 };
 
-// A value lives from the first to the last instruction in `order` (empty: as emitted) that touches it or a
-// tile loaded from it: such a tile may be a view of the value's memory. With `share` false every value has a
-// place of its own.
-ScratchLayout plan_scratch(const Stream& stream, std::span<const uint32_t> order, bool share);
+// A scratch value has a place for as long as its bytes matter.
+ScratchLayout plan_scratch(const Stream& stream, std::span<const ValueLife> lives);
 
 }  // namespace heddle::systolic

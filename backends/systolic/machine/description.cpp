@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "heddle/error.h"
+#include "heddle/systolic/operation.h"
 #include "systolic/devices/builtin.h"
 
 namespace heddle::systolic {
@@ -99,6 +100,7 @@ class Reader {
       const toml::node& node = need(key);
       const toml::table* sets = node.as_table();
       if (sets == nullptr) fail(at() + path(key) + " must be a table of lists");
+      std::set<Function> held;
       for (const auto& [set, list] : *sets) {
         const toml::array* names = list.as_array();
         if (names == nullptr) fail(at() + path(key) + " must hold lists of function names");
@@ -106,9 +108,18 @@ class Reader {
         for (const toml::node& name : *names) {
           if (!name.is_string()) fail(at() + path(key) + " must hold lists of function names");
           functions.push_back(*name.value<std::string>());
+          const std::string where = layer_of(key)->at(name) + path(key) + "." + std::string(set.str());
+          const auto function = parse_function(functions.back());
+          if (!function || only_on_gpsimd(*function))
+            fail(where + ": the scalar engine has no function '" + functions.back() + "'");
+          if (!held.insert(*function).second)
+            fail(where + ": '" + functions.back() + "' is in another set already");
         }
         out.emplace_back(std::string(set.str()), std::move(functions));
       }
+      for (int f = 0; f < function_count; ++f)
+        if (!only_on_gpsimd(static_cast<Function>(f)) && !held.contains(static_cast<Function>(f)))
+          fail(at() + path(key) + ": '" + function_name(static_cast<Function>(f)) + "' is in no set");
     }
     void ignore(const char* key) { seen_.insert(key); }
     void finish() {
@@ -128,6 +139,12 @@ class Reader {
           return *node;
         }
       fail(tables_.front().second->at(*tables_.front().first) + "key '" + path(key) + "' is missing");
+    }
+    // The file that the key stands in.
+    const Layer* layer_of(const char* key) const {
+      for (const auto& [table, layer] : tables_)
+        if (table->get(key) != nullptr) return layer;
+      return tables_.front().second;
     }
     // Where the key that is being read stands.
     const std::string& at() const { return at_; }
@@ -181,6 +198,7 @@ Description read(const Layers& layers) {
     s.read("latency", pe.latency), s.read("load_divisor", pe.load_divisor, positive),
         s.read("load_min", pe.load_min);
     s.read("pair_bubble", pe.pair_bubble), s.read("passes_fp32", pe.passes_fp32, positive);
+    s.read("passes_fp32_onezero", pe.passes_fp32_onezero, positive), s.read("tile_min", pe.tile_min, 1, 128);
     s.read("passes_fp32_transpose", pe.passes_fp32_transpose, positive);
     s.read("passes_fp8", pe.passes_fp8, positive), s.read("transpose_exact", pe.transpose_exact);
     s.read("psum_bf16", pe.psum_bf16), s.finish();
@@ -196,6 +214,8 @@ Description read(const Layers& layers) {
     s.read("tensor_psum", v.tensor_psum, positive), s.read("reduce_16bit", v.reduce_16bit, positive);
     s.read("memset_16bit", v.memset_16bit, positive), s.read("scan_factor", v.scan_factor);
     s.read("reciprocal_factor", v.reciprocal_factor), s.read("bn_aggr_factor", v.bn_aggr_factor);
+    s.read("copy_8bit", v.copy_8bit, positive), s.read("dynamic_copy", v.dynamic_copy);
+    s.read("range_select", v.range_select);
     s.read("stride_factor", v.stride_factor, 1), s.read("stride_bytes", v.stride_bytes, 1), s.finish();
   }
   {
@@ -213,6 +233,7 @@ Description read(const Layers& layers) {
     s.read("ghz", g.ghz, positive), s.read("start", g.start), s.read("elements", g.elements, positive);
     s.read("function_factor", g.function_factor), s.read("random_factor", g.random_factor);
     s.read("partition_reduce_factor", g.partition_reduce_factor);
+    s.read("gather_start", g.gather_start), s.read("gather_element", g.gather_element, positive);
     s.read("latency", g.latency), s.finish();
   }
   {

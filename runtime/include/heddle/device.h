@@ -34,12 +34,17 @@ class Device {
   // again while it is open gives the same device.
   static Device open(const std::string& spec);
 
+  // No device: false, and every other question throws invalid_argument.
   Device() = default;
   explicit operator bool() const { return impl_ != nullptr; }
   const std::string& name() const;         // as the device calls itself: "cpu"
   const std::string& spec() const;         // as it was opened: "cpu:threads=1"
   const std::string& description() const;  // one line: "AMD EPYC, 2 threads, AVX-512"
   Clock clock() const;
+  // False for a device opened for timing alone ("trn1:numerics=off"): its figures of time are those of any
+  // run, but it computes nothing. Whatever depends on it comes back as NaN (integers and bool: 0), and a run
+  // in which it takes part updates no variable.
+  bool computes() const;
   uint64_t memory_bytes() const;  // 0: unknown
   // Gives cached memory (packed weights, pools) back to the system.
   void trim();

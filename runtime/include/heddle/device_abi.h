@@ -25,7 +25,7 @@
 #include <stdint.h>
 
 #define HD_ABI_MAJOR 1u
-#define HD_ABI_MINOR 0u
+#define HD_ABI_MINOR 1u /* 1: HD_INFO_TIMING_ALONE */
 #define HD_MAX_RANK 8
 
 #if defined(_WIN32)
@@ -38,8 +38,7 @@
 extern "C" {
 #endif
 
-/* ---- codes
- * --------------------------------------------------------------------------------------------------- */
+/* ---- codes ---- */
 
 typedef enum hd_code {
   HD_OK = 0,
@@ -106,8 +105,7 @@ typedef enum hd_clock {
       2 /* the device computes real numbers but its time is a model's; never added to wall time */
 } hd_clock;
 
-/* ---- data
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- data ---- */
 
 typedef struct hd_device hd_device;   /* one opened device; the backend's own type */
 typedef struct hd_buffer hd_buffer;   /* device memory */
@@ -223,6 +221,10 @@ typedef struct hd_program_info {
 
 typedef enum hd_info_flags {
   HD_INFO_HOST_MEMORY = 1u, /* host addresses (hd_span.buffer NULL) may be bound, and rebind is implemented */
+  /* The device models time and computes no numbers: launches write nothing at all, not to outputs and not to
+   * variables. The runtime then fills what users see of its results with NaN (integers: 0) and updates no
+   * variable in a run that such a device takes part in. Copies still copy. */
+  HD_INFO_TIMING_ALONE = 2u,
 } hd_info_flags;
 
 typedef struct hd_info {
@@ -246,8 +248,7 @@ typedef struct hd_host {
   uint64_t (*clock_ns)(void);                   /* monotonic wall clock */
 } hd_host;
 
-/* ---- the device
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the device ---- */
 
 typedef struct hd_device_vtable {
   uint32_t size;
@@ -311,8 +312,7 @@ typedef struct hd_device_vtable {
   const void* (*extension)(hd_device*, const char* name);
 } hd_device_vtable;
 
-/* ---- extensions
- * ---------------------------------------------------------------------------------------------- */
+/* ---- extensions ---- */
 
 /* "heddle.simulated.v1": figures of a device whose clock is simulated. */
 typedef struct hd_simulated_v1 {
@@ -354,8 +354,7 @@ typedef struct hd_trim_v1 {
 } hd_trim_v1;
 #define HD_EXTENSION_TRIM "heddle.trim.v1"
 
-/* ---- the plugin
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the plugin ---- */
 
 typedef struct hd_plugin {
   uint32_t size;

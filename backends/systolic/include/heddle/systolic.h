@@ -1,5 +1,5 @@
-// The simulated NeuronCore for authors of kernels: emit instructions in NKI's vocabulary, run them on tensors, read a
-// timed report. Start with systolic/builder.h; docs/systolic.md is the guide.
+// The simulated NeuronCore for authors of kernels: emit instructions in NKI's vocabulary, run them on
+// tensors, read a timed report. Start with systolic/builder.h; docs/systolic.md is the guide.
 #pragma once
 
 #include "heddle/systolic/builder.h"      // NeuronCore: pools, tiles, instructions

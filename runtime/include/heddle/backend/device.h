@@ -20,12 +20,13 @@ inline constexpr uint64_t all_dtype_bits = 0xfffe;
 
 struct DeviceFacts {
   std::string name;
-  std::string description = {};
+  std::string description = {};  // one line for people; required: heddle conform refuses an empty one
   uint64_t memory_bytes = 0;
   uint64_t alignment = 64;
   uint64_t dtypes = all_dtype_bits;
   hd_clock clock = HD_CLOCK_WALL;
   bool host_memory = true;  // device memory is host memory: spans may be host addresses
+  bool computes = true;     // false: launches model time and write nothing (HD_INFO_TIMING_ALONE)
 };
 
 struct ProgramFacts {

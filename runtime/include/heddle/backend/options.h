@@ -2,12 +2,16 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
 #include <map>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "heddle/backend/failure.h"
 
@@ -36,17 +40,40 @@ class Options {
   int64_t integer(const std::string& key, int64_t fallback, int64_t low, int64_t high) const {
     const auto it = entries_.find(key);
     if (it == entries_.end()) return fallback;
-    char* end = nullptr;
-    const long long v = std::strtoll(it->second.c_str(), &end, 10);
-    if (it->second.empty() || *end != 0 || v < low || v > high)
+    const char *const begin = it->second.data(), *const end = begin + it->second.size();
+    int64_t v = 0;
+    const auto [stop, problem] = std::from_chars(begin, end, v);
+    if (problem != std::errc() || stop != end || v < low || v > high)
       throw Failure(HD_ERROR_INVALID_ARGUMENT, "option " + key + "=" + it->second +
                                                    " is not a whole number from " + std::to_string(low) +
                                                    " to " + std::to_string(high));
     return v;
   }
+  // Takes out the entries whose key has a dot, "section.key=1.5", as numbers.
+  std::vector<std::pair<std::string, double>> take_dotted_numbers() {
+    std::vector<std::pair<std::string, double>> taken;
+    for (auto it = entries_.begin(); it != entries_.end();) {
+      if (it->first.find('.') == std::string::npos) {
+        ++it;
+        continue;
+      }
+      char* end = nullptr;
+      const double number = std::strtod(it->second.c_str(), &end);
+      if (it->second.empty() || *end != 0 || !std::isfinite(number))
+        throw Failure(HD_ERROR_INVALID_ARGUMENT,
+                      "option " + it->first + "=" + it->second + " is not a number");
+      taken.emplace_back(it->first, number);
+      it = entries_.erase(it);
+    }
+    return taken;
+  }
   // Throws unless every given key is one of `known`.
   void expect(std::initializer_list<const char*> known) const {
     for (const auto& [key, value] : entries_) {
+      if (entries_.count(key) > 1)
+        throw Failure(HD_ERROR_INVALID_ARGUMENT, key.empty()
+                                                     ? "option '" + value + "' comes beside another name"
+                                                     : "option " + key + " is given twice");
       if (std::any_of(known.begin(), known.end(), [&k = key](const char* x) { return k == x; })) continue;
       std::string list;
       for (const char* k : known) list += std::string(list.empty() ? "" : ", ") + (*k ? k : "FILE");

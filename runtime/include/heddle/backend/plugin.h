@@ -56,7 +56,8 @@ inline void info(hd_device* d, hd_info* out) {
   i.memory_bytes = f.memory_bytes;
   i.alignment = f.alignment;
   i.dtypes = f.dtypes;
-  i.flags = f.host_memory ? uint64_t{HD_INFO_HOST_MEMORY} : 0;
+  i.flags = (f.host_memory ? uint64_t{HD_INFO_HOST_MEMORY} : 0) |
+            (f.computes ? uint64_t{0} : uint64_t{HD_INFO_TIMING_ALONE});
   std::memcpy(out, &i, i.size);
 }
 inline int32_t alloc(hd_device* d, uint64_t bytes, hd_buffer** out, hd_status* status) {

@@ -5,14 +5,15 @@
 // the hardware is checked as the instruction is emitted, and breaking one throws heddle::Error naming the
 // instruction, the kernel's source line and the rule:
 //
-//   NeuronCore nc(load_description("trn1"));
+//   NeuronCore nc("trn1");
 //   Hbm x = nc.hbm("x", {128, 512}, f32), y = nc.hbm("y", {128, 512}, f32);
 //   TilePool pool = nc.sbuf_pool("io", 2);           // two buffers, taken in turn
 //   Tile t = pool.tile(128, {512}, f32);
 //   nc.dma_load(t, x);
 //   nc.activation(t, Function::exp, t);
 //   nc.dma_store(y, t);
-//   Program program = compile(std::move(nc).finish(), {});   // program.h
+//   Program program = compile(std::move(nc));        // program.h
+//   program.run({x_tensor, y_tensor});
 //
 // Memory. A pool has N buffers and gives them out in turn, so a loop that asks for one tile per iteration has
 // N iterations in flight; tile() number i + N waits, in simulated time, for the readers of tile number i. A
@@ -33,6 +34,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "heddle/systolic/tile.h"
 
@@ -74,6 +76,21 @@ struct DmaOptions {
   Engine trigger = Engine::pe;       // queue that starts it: act, dve, gpsimd or sp; pe: the device's default
 };
 
+// How the tensor engine is used by one product, beyond what is multiplied.
+struct MatmulOptions {
+  // Float8 operands with two rows of K on each partition: stationary [K/2, 2, M], moving [K/2, 2, N], K up to
+  // 256 in one pass. trn2 and up.
+  bool double_row = false;
+  // A promise that the operand holds only 0 and 1: float32 then takes half its passes. Checked when the
+  // program runs.
+  bool stationary_onezero = false, moving_onezero = false;
+  // Only these rows and columns of the array, so that products on other parts run at the same time: 32 (trn2
+  // and up), 64 or 128. Which part: where the operands' partitions and psum's partitions lie.
+  int array_rows = 128, array_columns = 128;
+  // MXFP8 and MXFP4 operands are refused: their block scales are not modelled.
+  bool microscaled = false;
+};
+
 enum class Scatter : uint8_t { set, add };
 // What an index outside its table does when the program runs: an error, or that row is left as it is.
 enum class Bounds : uint8_t { error, skip };
@@ -81,6 +98,8 @@ enum class Bounds : uint8_t { error, skip };
 class NeuronCore {
  public:
   explicit NeuronCore(Description device);
+  // "trn1", "trn2", "trn3" or a device file: as load_description (description.h), and its errors.
+  explicit NeuronCore(std::string_view device) : NeuronCore(load_description(device)) {}
   NeuronCore(const NeuronCore&) = delete;
   NeuronCore& operator=(const NeuronCore&) = delete;
   ~NeuronCore();
@@ -88,8 +107,9 @@ class NeuronCore {
   const Description& device() const;
 
   // ---- memory
-  // ------------------------------------------------------------------------------------------------- A value
-  // in HBM that the caller of the program binds, in order of declaration; dense row-major, rank 1 to 5.
+
+  // A value in HBM that the caller of the program binds, in order of declaration; dense row-major, rank 1
+  // to 5.
   Hbm hbm(std::string name, const Shape& shape, DType dtype, Where where = Where::current());
   // The same memory as `of`, which must have as many bytes: an in-place output.
   Hbm hbm_alias(std::string name, const Hbm& of, const Shape& shape, DType dtype,
@@ -104,21 +124,22 @@ class NeuronCore {
   int64_t psum_free() const;
 
   // ---- tensor engine
-  // ------------------------------------------------------------------------------------------ psum[M, N]
-  // (+)= stationary[K, M]^T @ moving[K, N]; K partitions <= 128, M <= 128, N <= 512. Operands: both float32,
-  // or any mix of bfloat16, float16, float8. psum is float32 in PSUM. Numbers: acc = 0; acc =
-  // fma(stationary[k, m], moving[k, n], acc), k ascending; psum = start ? acc : psum + acc. A group is begun
-  // with start, on PSUM that only matmuls of the group write, and is readable after stop.
+
+  // psum[M, N] (+)= stationary[K, M]^T @ moving[K, N]; K partitions <= 128, M <= 128, N <= 512. Operands:
+  // both float32, or any mix of bfloat16, float16, float8. psum is float32 in PSUM (trn3: or bfloat16).
+  // Numbers: acc = 0; acc = fma(stationary[k, m], moving[k, n], acc), k ascending; psum = start ? acc : psum
+  // + acc. A group is begun with start, on PSUM that only matmuls of the group write, and is readable after
+  // stop. A double-row product is two such tiles, of the first rows and of the second.
   void nc_matmul(const Tile& psum, const Tile& stationary, const Tile& moving, Accumulate group = {},
-                 Where where = Where::current());
+                 const MatmulOptions& options = {}, Where where = Where::current());
   // out[F, P] = in[P, F]. On PE: in SBUF up to [128, 128], out in PSUM of in's dtype. On DVE: up to 32x32,
   // anywhere. On trn1 the PE spreads NaN and Inf of a column over the whole result row.
   void nc_transpose(const Tile& out, const Tile& in, Engine engine = Engine::pe,
                     Where where = Where::current());
 
   // ---- scalar engine
-  // ------------------------------------------------------------------------------------------ out =
-  // f(in*scale + bias). alpha: of prelu. On GpSimd: any argument, at four times the cost.
+
+  // out = f(in*scale + bias). alpha: of prelu. On GpSimd: any argument, at four times the cost.
   void activation(const Tile& out, Function f, const Tile& in, const Scalar& scale = 1.0,
                   const Scalar& bias = 0.0, float alpha = 0.0f, Engine engine = Engine::act,
                   Where where = Where::current());
@@ -127,7 +148,8 @@ class NeuronCore {
                          const Scalar& scale = 1.0, const Scalar& bias = 0.0, Where where = Where::current());
 
   // ---- vector engine (or GpSimd, where `engine` can be chosen)
-  // -------------------------------------------------- out = a (op) b
+
+  // out = a (op) b
   void tensor_tensor(const Tile& out, const Tile& a, AluOp op, const Tile& b, Engine engine = Engine::dve,
                      Where where = Where::current());
   // out = second(first(in)): two operators with scalar operands for the price of one.
@@ -152,6 +174,29 @@ class NeuronCore {
   // out = in where predicate is not 0; elsewhere out stays.
   void tensor_copy_predicated(const Tile& out, const Tile& in, const Tile& predicate,
                               Where where = Where::current());
+  // out = in[..., i : i + out.size(axis), ...] along free axis `axis`, i the int32 of index [1, 1]; the other
+  // sizes are equal. An index that leaves the tile is an error when the program runs.
+  void tensor_copy_dynamic_src(const Tile& out, const Tile& in, int axis, const Tile& index,
+                               Where where = Where::current());
+  // The other way round: out[..., i : i + in.size(axis), ...] = in; the rest of out, written before, stays.
+  void tensor_copy_dynamic_dst(const Tile& out, const Tile& in, int axis, const Tile& index,
+                               Where where = Where::current());
+  // out[p, i] = (start + i) (compare0) bound0[p] and (start + i) (compare1) bound1[p] ? in[p, i] : fill, i
+  // counted along the free elements. With `reduced`: reduced[p] = max over i of out's float32 values. trn2
+  // and up.
+  void range_select(const Tile& out, const Tile& in, AluOp compare0, const Scalar& bound0, AluOp compare1,
+                    const Scalar& bound1, float fill, float start = 0, Where where = Where::current());
+  void range_select(const Tile& out, const Tile& reduced, const Tile& in, AluOp compare0,
+                    const Scalar& bound0, AluOp compare1, const Scalar& bound1, float fill, float start = 0,
+                    Where where = Where::current());
+  // Partition p of out = partition source[p % 32] of the same group of 32 partitions of in; Shuffle::keep:
+  // stays.
+  void stream_shuffle(const Tile& out, const Tile& in, const Shuffle& shuffle,
+                      Where where = Where::current());
+  // out = 0 where random < probability, else in. random: the word that random_bits makes of state and
+  // pattern, times 2^-32. The hardware's own generator is unpublished; this one stands for it, at its cost.
+  void dropout(const Tile& out, const Tile& in, const Scalar& probability, const Tile& state,
+               const AffinePattern& pattern, Where where = Where::current());
   // out = predicate != 0 ? on_true : on_false
   void select(const Tile& out, const Tile& predicate, const Tile& on_true, const Tile& on_false,
               Where where = Where::current());
@@ -173,8 +218,8 @@ class NeuronCore {
   void find_index8(const Tile& out, const Tile& in, const Tile& values, Where where = Where::current());
 
   // ---- GpSimd engine
-  // ------------------------------------------------------------------------------------------ out =
-  // pattern(p, indices), p counted from the first partition of `out`.
+
+  // out = pattern(p, indices), p counted from the first partition of `out`.
   void iota(const Tile& out, const AffinePattern& pattern, Where where = Where::current());
   // out = pattern(p, indices) (compare) 0 ? in : fill. Causal mask of rows i0.., columns j0..:
   // {.base = i0 - j0, .partition_step = 1, .step = {-1}} greater_equal.
@@ -185,8 +230,18 @@ class NeuronCore {
   // Philox4x32-10. state[1, 4] (uint32): key low, key high, counter low, counter high. Element i = pattern(p,
   // indices) of out (uint32) is word i%4 of philox(counter + i/4, key), the counter's 64 bits extended by
   // zeros.
+  // On DVE the same words, at the price of its own generator: one element a cycle.
   void random_bits(const Tile& out, const Tile& state, const AffinePattern& pattern,
-                   Where where = Where::current());
+                   Engine engine = Engine::gpsimd, Where where = Where::current());
+  // Per group of 16 partitions (one of GpSimd's cores): out[p, i*each + e] = in[p, index(i)*each + e].
+  // Indices are uint16 and lie across the group: index(i) is index[i % 16, i / 16]. each: 1, 2, 4, 8, 16 or
+  // 32 elements per index; at most 4096 indices a group. All operands dense, in SBUF, partitions a multiple
+  // of 16.
+  void local_gather(const Tile& out, const Tile& in, const Tile& index, int each = 1,
+                    Where where = Where::current());
+  // The other way round: out[p, index(i)*each + e] = in[p, i*each + e], i ascending; the rest of out stays.
+  void local_scatter(const Tile& out, const Tile& in, const Tile& index, int each = 1,
+                     Where where = Where::current());
   // Anything else, computed by `body` on the host and charged `cycles` of the GpSimd engine. Operands are
   // dense, in their own dtype.
   void gpsimd_program(
@@ -195,7 +250,7 @@ class NeuronCore {
       Where where = Where::current());
 
   // ---- DMA: shapes [partition, free...] must be equal; dtypes may differ, which casts at half the rate
-  // -------------
+
   void dma_load(const Tile& out, const Hbm& in, DmaOptions options = {}, Where where = Where::current());
   void dma_store(const Hbm& out, const Tile& in, DmaOptions options = {}, Where where = Where::current());
   void dma_copy(const Tile& out, const Tile& in, DmaOptions options = {},
@@ -212,8 +267,8 @@ class NeuronCore {
                    Bounds bounds = Bounds::error, Where where = Where::current());
 
   // ---- order and names
-  // ---------------------------------------------------------------------------------------- Instructions
-  // emitted while pinned keep their order within each queue, whatever the scheduler's window.
+
+  // Instructions emitted while pinned keep their order within each queue, whatever the scheduler's window.
   void pin_order(bool pinned);
   // The op that later instructions belong to, for reports: "layer0.attention".
   void scope(std::string name);

@@ -52,20 +52,26 @@ struct PeDescription {
   double load_divisor,
       load_min;        // cycles to load a stationary operand: max(load_min, columns / load_divisor)
   Figure pair_bubble;  // cycles lost per pass
-  double passes_fp32, passes_fp32_transpose, passes_fp8;
-  bool transpose_exact;  // false: NaN and Inf spread when transposed
-  bool psum_bf16;        // results may be bfloat16
+  double passes_fp32, passes_fp32_transpose;
+  double passes_fp32_onezero;  // one operand holds only 0 and 1
+  double passes_fp8;           // per 128 rows of K, two rows to a partition; 1: there is no such mode
+  int tile_min;                // rows and columns of the smallest part of the array a small product may use
+  bool transpose_exact;        // false: NaN and Inf spread when transposed
+  bool psum_bf16;              // results may be bfloat16
 };
 
 struct DveDescription {
   double ghz, min_interval;
-  Figure interval_add, latency;                           // cycles
-  Figure copy_16bit, copy_32bit, copy_16bit_slow;         // elements per cycle and lane: copy, tensor_scalar
+  Figure interval_add, latency;                    // cycles
+  Figure copy_16bit, copy_32bit, copy_16bit_slow;  // elements per cycle and lane: copy, tensor_scalar
+  Figure copy_8bit;
   Figure tensor_16bit, tensor_32bit, tensor_psum;         // elements per cycle and lane: two tensors
   Figure reduce_16bit, memset_16bit;                      // elements per cycle and lane
   Figure scan_factor, reciprocal_factor, bn_aggr_factor;  // cycles per element and lane
   double stride_factor;  // times slower with a free stride of stride_bytes or more
   double stride_bytes;
+  double dynamic_copy;  // cycles of a tensor_copy_dynamic at least
+  bool range_select;    // the instruction exists
 };
 
 struct ActDescription {
@@ -81,6 +87,8 @@ struct ActDescription {
 struct GpSimdDescription {
   double ghz, start, elements, function_factor, random_factor;
   double partition_reduce_factor;  // cycles per element of a row
+  double gather_start;             // cycles per index of local_gather, beside ...
+  double gather_element;           // ... these per element
   Figure latency;                  // cycles
 };
 

@@ -118,6 +118,13 @@ struct ProgramOperand {
   }
 };
 
+// Where each of 32 neighbouring partitions takes its row from: partition p of the result is partition
+// source[p % 32] of the same group; `keep`: it stays as it is.
+struct Shuffle {
+  static constexpr uint8_t keep = 255;
+  std::array<uint8_t, 32> source{};
+};
+
 struct GpSimdProgram {
   std::string name;
   double cycles = 0;  // of the GpSimd engine, all its cores together
@@ -138,16 +145,24 @@ struct Instruction {
   bool reverse1 : 1 = false;
   bool pinned : 1 = false;      // keeps its place among the pinned instructions of its queue
   bool transposed : 1 = false;  // DMA: partition and free dimension exchanged
-  bool skip : 1 = false;        // indirect DMA: rows with an index out of bounds are left alone
+  bool skip : 1 = false;        // some elements of the destination may stay as they are: it is read too
   bool integer : 1 = false;     // computed as 32-bit integers; imm0 and imm1 hold their bits
-  uint32_t view = 0;            // Stream::views[view .. + view_count)
-  uint32_t region = none;       // Stream::regions, the HBM side; source of dma_hbm
-  uint32_t region_out = none;   // dma_hbm: destination
-  uint32_t extra = none;        // Stream::patterns (iota, affine_select, random_bits) or ::programs
-  float imm0 = 0;               // operand of op0 when no view has Role::scalar0; scale of activation
-  float imm1 = 0;               // operand of op1 ...; bias of activation
-  float imm2 = 0;               // alpha of activation; fill of affine_select, select and memset
-  uint32_t scope = 0;           // Stream::scopes: the op this instruction belongs to
+  bool double_row : 1 = false;  // matmul: two rows of float8 on each partition
+  bool onezero_stationary : 1 = false;  // matmul: the operand is promised to hold only 0 and 1
+  bool onezero_moving : 1 = false;
+  uint8_t array_rows = 128;  // matmul: the part of the tensor engine it uses, where its operands lie
+  uint8_t array_columns = 128;
+  uint32_t view = 0;           // Stream::views[view .. + view_count)
+  uint32_t region = none;      // Stream::regions, the HBM side; source of dma_hbm
+  uint32_t region_out = none;  // dma_hbm: destination
+  // Stream::patterns (iota, affine_select, random_bits, dropout), ::programs, ::shuffles; the free axis of
+  // tensor_copy_dynamic; elements per index of local_gather and local_scatter.
+  uint32_t extra = none;
+  float imm0 = 0;      // operand of op0 when no view has Role::scalar0; scale of activation
+  float imm1 = 0;      // operand of op1 ...; bias of activation
+  float imm2 = 0;      // alpha of activation; fill of affine_select, range_select, select and memset
+  float imm3 = 0;      // first position of range_select
+  uint32_t scope = 0;  // Stream::scopes: the op this instruction belongs to
   Where where;
 };
 
@@ -178,6 +193,7 @@ struct Stream {
   std::vector<Value> values;
   std::vector<AffinePattern> patterns;
   std::vector<GpSimdProgram> programs;
+  std::vector<Shuffle> shuffles;
   std::vector<std::string> scopes{""};
 
   std::span<const View> views_of(const Instruction& i) const { return {views.data() + i.view, i.view_count}; }

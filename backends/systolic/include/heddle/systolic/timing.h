@@ -1,10 +1,11 @@
 // When every instruction of a program ran, and what it waited for: the result of the timeline.
 //
-// Time is in integer picoseconds of the simulated device. Each instruction remembers what it waited for longest, so
-// every gap of an engine has a cause and the shares of an engine add up to the total.
+// Time is in integer picoseconds of the simulated device. Each instruction remembers what it waited for
+// longest, so every gap of an engine has a cause and the shares of an engine add up to the total.
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -22,6 +23,7 @@ enum class Cause : uint8_t {
   weights,  // loading the stationary operand, not hidden behind the previous multiply
   table,    // loading a table of the scalar engine
 };
+inline constexpr size_t cause_count = static_cast<size_t>(Cause::table) + 1;
 const char* cause_name(Cause cause);
 
 struct Record {
@@ -64,6 +66,15 @@ struct Timing {
   std::vector<Record> record;  // per instruction of the stream
   std::vector<Transfer> transfer;
   bool bound = false;  // some DMA depends on data; it was timed by its static bound
+
+  double seconds() const { return static_cast<double>(total) * 1e-12; }
+  // Share of the time in which the engine works on some instruction, 0 to 1.
+  double active(Engine engine) const {
+    return total > 0
+               ? static_cast<double>(queue[static_cast<size_t>(engine)].busy) / static_cast<double>(total)
+               : 0;
+  }
+  int64_t hbm_bytes() const { return dma.read_bytes + dma.write_bytes; }
 };
 
 // The chain of instructions that bounds the run: from the last to end, what each one waited for, back to the
