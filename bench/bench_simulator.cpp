@@ -116,16 +116,12 @@ nlohmann::json timing_alone(int64_t instructions, double seconds) {
 
 struct Work {
   std::unique_ptr<Session> session;
-  std::vector<Tensor> in, out;
-  void run() { session->run(in, out); }
+  std::map<std::string, Tensor> in;
+  void run() { session->run(in); }
 };
 
-Work make(const Graph& graph, const std::string& device, std::vector<Tensor> in) {
-  Work w;
-  w.session = std::make_unique<Session>(graph, std::vector<Device>{Device::open(device)});
-  w.in = std::move(in);
-  w.session->run(w.in, w.out);
-  return w;
+Work make(const Graph& graph, const std::string& device, std::map<std::string, Tensor> in) {
+  return {std::make_unique<Session>(graph, std::vector<Device>{Device::open(device)}), std::move(in)};
 }
 
 Work matmul_on(const std::string& device, DType dtype) {
@@ -136,7 +132,7 @@ Work matmul_on(const std::string& device, DType dtype) {
   for (int64_t i = 0; i < n * n; ++i)
     a.set(i, static_cast<double>(i * 7 % 31) / 31 - 0.5),
         b.set(i, static_cast<double>(i * 5 % 29) / 29 - 0.5);
-  return make(g, device, {a, b});
+  return make(g, device, {{"a", a}, {"b", b}});
 }
 
 // The step of `heddle train`: 128 sequences of 11 tokens, width 64, two layers.
@@ -148,7 +144,8 @@ Work training_step_on(const std::string& device) {
   Tensor tokens(DType::int32, {128, 11}), targets(DType::int32, {128, 11});
   for (int64_t i = 0; i < tokens.elements(); ++i)
     tokens.set(i, static_cast<double>(i * 5 % 13)), targets.set(i, static_cast<double>(i * 3 % 13));
-  return make(gpt_training_step(config, 128, AdamW{}, options), device, {tokens, targets});
+  return make(gpt_training_step(config, 128, AdamW{}, options), device,
+              {{"tokens", tokens}, {"targets", targets}});
 }
 
 nlohmann::json against_cpu(const char* name, const std::function<Work(const std::string&)>& on,

@@ -105,7 +105,8 @@ Value slice(Value x, int64_t axis, const Dim& begin, const Dim& end, int64_t ste
 
 std::vector<Value> split(Value x, int64_t parts, int64_t axis) {
   const int at = normalise_axis(axis, x.rank());
-  const auto size = parts > 0 ? Dim::divide(x.dims()[at], parts) : std::nullopt;
+  constexpr int64_t most_parts = 65536;  // each is a node of the graph
+  const auto size = parts > 0 && parts <= most_parts ? Dim::divide(x.dims()[at], parts) : std::nullopt;
   if (!size) {
     refuse_shape("split of " + x.name() + ": axis " + std::to_string(axis) + " of " + to_string(x.dims()) +
                  " has no " + std::to_string(parts) + " equal parts");
@@ -122,8 +123,10 @@ std::vector<Value> split(Value x, int64_t parts, int64_t axis) {
 
 std::vector<Value> split(Value x, const Ints& sizes, int64_t axis) {
   const int at = normalise_axis(axis, x.rank());
-  if (std::any_of(sizes.begin(), sizes.end(), [](int64_t n) { return n < 0; }) ||
-      x.dims()[at] != Dim(std::accumulate(sizes.begin(), sizes.end(), int64_t{0}))) {
+  bool fits = true;
+  int64_t total = 0;
+  for (const int64_t n : sizes) fits = fits && n >= 0 && !__builtin_add_overflow(total, n, &total);
+  if (!fits || x.dims()[at] != Dim(total)) {
     refuse_shape("split of " + x.name() + ": the sizes " + to_string(AttributeValue(sizes)) +
                  " do not add up to axis " + std::to_string(axis) + " of " + to_string(x.dims()));
   }

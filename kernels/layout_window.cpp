@@ -22,7 +22,6 @@ Cost cost_result_twice(const CostCall& call) {
 bool is_negative(const Dim& d) { return d.is_number() && d.number() < 0; }
 
 // ---- slice
-// ----------------------------------------------------------------------------------------------------
 
 Dim sliced_size(const Dim& begin, const Dim& end, int64_t step) {
   const Dim length = end - begin;
@@ -106,7 +105,6 @@ void reference_slice(const ReferenceCall& call) {
 }
 
 // ---- concat and pad
-// -------------------------------------------------------------------------------------------
 
 std::vector<ValueType> infer_concat(const InferCall& call) {
   if (call.inputs.empty()) refuse_argument("needs at least one operand");
@@ -195,7 +193,6 @@ void reference_pad(const ReferenceCall& call) {
 }
 
 // ---- dynamic windows
-// ------------------------------------------------------------------------------------------
 
 void expect_start(const InferCall& call, size_t i, int rank) {
   const ValueType& start = operand(call, i);

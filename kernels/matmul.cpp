@@ -14,7 +14,6 @@ namespace heddle {
 namespace {
 
 // ---- shapes
-// ---------------------------------------------------------------------------------------------------
 
 ValueType product_type(const InferCall& call) {
   const ValueType &a = operand(call, 0), &b = operand(call, 1);
@@ -53,7 +52,6 @@ std::vector<ValueType> infer_matmul_pointwise(const InferCall& call) {
 }
 
 // ---- cost
-// -----------------------------------------------------------------------------------------------------
 
 double inner_size(const ValueType& a, const Attributes& attributes) {
   return static_cast<double>(a.dims[a.dims.rank() - (attributes.get<bool>("transpose_a") ? 2 : 1)].number());
@@ -70,7 +68,6 @@ Cost cost_matmul_pointwise(const CostCall& call) {
 }
 
 // ---- references
-// -----------------------------------------------------------------------------------------------
 
 // The product of two tensors whose elements are given in row-major order. T: double, or uint64_t where sums
 // wrap.
@@ -193,7 +190,6 @@ void magnitude_matmul_pointwise(const ReferenceCall& call) {
 }
 
 // ---- gradients
-// ------------------------------------------------------------------------------------------------
 
 // da and db of y = a' @ b' from dy, summed over the leading axes along which a and b were repeated.
 std::vector<Value> product_gradients(Value a, Value b, bool ta, bool tb, Value dy) {

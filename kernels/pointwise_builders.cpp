@@ -45,7 +45,9 @@ Value step(ScalarOp op, const std::array<Operand, n>& operands) {
     std::string text = std::string(name) + " (";
     for (const Value& v : values)
       text += (text.back() == '(' ? "" : ", ") + v.name() + ": " + to_string(ValueType{v.dtype(), v.dims()});
-    refuse(e.code(), text + "): " + e.what());
+    // The rule of the step names the step as well.
+    const std::string said = e.what(), again = std::string(name) + ": ";
+    refuse(e.code(), text + "): " + (said.starts_with(again) ? said.substr(again.size()) : said));
   }
   return pointwise(values[0].graph(), std::move(program), values)[0];
 }

@@ -21,7 +21,6 @@ namespace {
 using Ints = std::vector<int64_t>;
 
 // ---- reduce
-// ---------------------------------------------------------------------------------------------------
 
 std::vector<ValueType> infer_reduce(const InferCall& call) {
   const ValueType& x = operand(call, 0);
@@ -164,7 +163,6 @@ std::vector<Value> gradient_reduce(const GradientCall& call) {
 }
 
 // ---- argmax
-// ---------------------------------------------------------------------------------------------------
 
 std::vector<ValueType> infer_argmax(const InferCall& call) {
   const ValueType& x = operand(call, 0);
@@ -227,7 +225,6 @@ void reference_argmax(const ReferenceCall& call) {
 }
 
 // ---- cumsum
-// ---------------------------------------------------------------------------------------------------
 
 std::vector<ValueType> infer_cumsum(const InferCall& call) {
   const ValueType& x = operand(call, 0);
@@ -284,7 +281,6 @@ std::vector<Value> gradient_cumsum(const GradientCall& call) {
 }
 
 // ---- builders
-// -------------------------------------------------------------------------------------------------
 
 Value reduce(Value x, const char* kind, const Ints& axes, bool keepdims) {
   if (!x) refuse_argument(std::string(kind) + ": got no value");
@@ -327,7 +323,6 @@ Value cumsum(Value x, int64_t axis, bool exclusive, bool reverse) {
 }
 
 // ---- schemas
-// --------------------------------------------------------------------------------------------------
 
 const OpSchema& reduce_op() {
   static const OpSchema* const op = new OpSchema{

@@ -12,15 +12,16 @@ namespace {
 using namespace heddle::backend;
 
 // An offer is a promise: what is accepted here must compile and run, with these shapes and attributes. The
-// reason of a refusal is what users read in `heddle explain`, so it says what would help.
+// reason of a refusal is what users read in `heddle explain`, so it says what would help. Reports group equal
+// reasons: name the dtype or the attribute, not the shape.
 Offer need_float32(const NodeRef& node) {
   for (uint32_t i = 0; i < node.inputs(); ++i)
-    if (node.input(i).dtype() != HD_DTYPE_FLOAT32) return no("needs float32, got " + node.input(i).text());
+    if (node.input(i).dtype() != HD_DTYPE_FLOAT32)
+      return no(std::string("needs float32, got ") + dtype_text(node.input(i).dtype()));
   return yes();
 }
 
 // ---- matmul: y = a @ b
-// ----------------------------------------------------------------------------------------
 
 Offer offer_matmul(const NodeRef& node) {
   if (node.input(0).rank() != 2 || node.input(1).rank() != 2)
@@ -45,14 +46,12 @@ Kernel make_matmul(const NodeRef& node) {
 }
 
 // ---- pointwise: one node holds a scalar program; this device knows two programs of one step
-// ---------------------
 
 Offer offer_pointwise(const NodeRef& node) {
   const std::string step(single_step(node));  // empty for longer programs, x + x and x + 1
   if (step != "add" && step != "relu") return no("knows add and relu, one at a time");
   for (uint32_t i = 0; i < node.inputs(); ++i)
-    if (node.input(i).elements() != node.output(0).elements())
-      return no("does not broadcast " + node.input(i).text());
+    if (node.input(i).elements() != node.output(0).elements()) return no("does not broadcast");
   return need_float32(node);
 }
 
@@ -78,7 +77,6 @@ Kernel make_pointwise(const NodeRef& node) {
 }
 
 // ---- the device
-// -----------------------------------------------------------------------------------------------
 
 std::vector<DeviceFactory> devices() {
   return {{"toy", [](const Options& options) {

@@ -2,6 +2,7 @@
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <csignal>
 #include <exception>
 #include <iostream>
 #include <new>
@@ -52,7 +53,9 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {  // --help, --version
-    return app.exit(e);
+    const int status = app.exit(e);
+    std::cout.flush();
+    return std::cout ? status : fail(failure, "standard output cannot be written");
   } catch (const CLI::ParseError& e) {
     const CLI::App& last = deepest(app);
     const bool takes_subcommands = !last.get_subcommands([](const CLI::App*) { return true; }).empty();
@@ -70,13 +73,17 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  std::signal(SIGXFSZ, SIG_IGN);  // a file beyond the limit is an error of the write, which says so
   // Standard output belongs to results.
   spdlog::set_default_logger(spdlog::stderr_color_mt("heddle"));
   spdlog::set_pattern("heddle: %l: %v");
   try {
     return run(argc, argv);
   } catch (const heddle::Error& e) {
-    return fail(failure, e.what());
+    // The library names its own remedy; this is the command's.
+    const bool refused = e.code() == heddle::ErrorCode::unsupported &&
+                         std::string(e.what()).find("Fallback::allow") != std::string::npos;
+    return fail(failure, std::string(e.what()) + (refused ? "\non the command line: --fallback cpu" : ""));
   } catch (const std::bad_alloc&) {
     return fail(failure, "the host's memory is exhausted; use a smaller model or batch");
   } catch (const std::exception& e) {

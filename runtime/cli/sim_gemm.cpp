@@ -11,6 +11,7 @@
 
 #include "cli/command.h"
 #include "cli/output.h"
+#include "cli/report_page.h"
 #include "cli/simulated_device.h"
 #include "heddle/estimate.h"
 #include "heddle/ops/matmul.h"
@@ -32,6 +33,7 @@ constexpr double largest_tiles = 1 << 22;
 struct Options {
   Gemm gemm;
   std::string device = "trn1", dtype = "bf16", model = "trn";
+  std::string report;
   bool functional = false, json = false;
 };
 
@@ -107,6 +109,15 @@ void add_closed_form(const Options& o, const SimulatedDevice& device, ordered_js
   document["simulation_runs"] = wall.runs;
 }
 
+void write_page(const Options& o, const SimulatedDevice& device, const std::string& report) {
+  systolic::Page page;
+  page.title = "heddle sim gemm on " + device.spec();
+  page.subtitle = std::to_string(o.gemm.m) + " x " + std::to_string(o.gemm.n) + " x " +
+                  std::to_string(o.gemm.k) + " (M x N x K), " + o.dtype + ", operands in HBM";
+  page.runs.push_back({"The product", report});
+  write_report(o.report, page);
+}
+
 void add_machine(const Options& o, const SimulatedDevice& device, ordered_json& document) {
   const systolic::PeDescription& pe = device.description().pe;
   const auto tiles = [](int64_t size, int64_t tile) { return static_cast<double>((size + tile - 1) / tile); };
@@ -119,6 +130,7 @@ void add_machine(const Options& o, const SimulatedDevice& device, ordered_json& 
   std::optional<Estimate> estimated;
   const Measured wall = measure(101, [&] { estimated.emplace(device.estimate(graph)); });
   const ordered_json report = ordered_json::parse(estimated->report());
+  if (!o.report.empty()) write_page(o, device, estimated->report());
   document["time_us"] = static_cast<double>(estimated->simulated_ps()) * 1e-6;
   document["operands"] = "in HBM";
   for (const char* engine : engines) {
@@ -190,6 +202,9 @@ std::string table_of(const ordered_json& d) {
 }
 
 void run(const Options& o) {
+  if (!o.report.empty() && o.model != "trn")
+    throw UsageError("--report shows a run of the whole machine: use --pe-model trn");
+  expect_report_file(o.report);
   const SimulatedDevice device(o.device);
   const systolic::PeDescription& pe = device.description().pe;
   const int64_t cycles = systolic::pe_cycles(model_of(o.model), o.gemm, dtype_of(o.dtype), pe);
@@ -238,6 +253,7 @@ void add_sim_gemm(CLI::App& sim) {
       ->check(CLI::IsMember({"trn", "overlap", "scalesim"}));
   command->add_flag("--functional", o->functional,
                     "Compute the numbers too, and report the wall time that took beside the simulation's");
+  add_report_option(*command, o->report);
   command->add_flag("--json", o->json, "Print one JSON document");
   command->footer("Example: heddle sim gemm --m 1024 --n 1024 --k 1024 --dtype bf16 --device trn1 --json");
   command->callback([o] { run(*o); });

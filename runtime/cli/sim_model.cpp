@@ -11,6 +11,7 @@
 #include "cli/command.h"
 #include "cli/model_estimate.h"
 #include "cli/output.h"
+#include "cli/report_page.h"
 #include "cli/simulated_device.h"
 #include "heddle/error.h"
 #include "ir/number_text.h"
@@ -25,7 +26,7 @@ using plan::TextTable;
 constexpr TextTable::Align right = TextTable::Align::right;
 
 struct Options {
-  std::string preset, file, dtype = "bf16", sweep;
+  std::string preset, file, dtype = "bf16", sweep, report;
   std::vector<std::string> devices;
   int64_t batch = 1, positions = 0, layers = 0;
   bool train = false, whole = false, json = false;
@@ -283,10 +284,52 @@ std::string introduction(const ModelRequest& r, const Options& o) {
          " on one core:\n" + simulated_stamp + ";\n" + method_text(r) + ".\n\n";
 }
 
+systolic::Page page_of(const ModelRequest& r, const Options& o, const std::vector<ModelEstimate>& estimates,
+                       const std::optional<Sweep>& sweep, const std::vector<std::vector<SweepPoint>>& swept) {
+  systolic::Page page;
+  page.title = r.config.name + (r.train ? ", a training step" : ", a forward pass");
+  page.subtitle = std::to_string(r.batch) + " x " + std::to_string(r.positions) + " tokens in " + o.dtype +
+                  " on one core; " + method_text(r) + ".";
+  systolic::PageTable devices{
+      "Devices", {"device", "step", "tokens/s", "MFU", "$/M tokens", "memory", "bound by"}, {}};
+  for (const ModelEstimate& e : estimates)
+    devices.rows.push_back({e.device, time_text(e.seconds), plan::count_text(e.tokens_per_second),
+                            formatted("%.1f %%", e.mfu_percent), formatted("%.4f", e.usd_per_million_tokens),
+                            fit_text(r, e), bottleneck_text(e)});
+  page.tables.push_back(devices);
+  if (sweep) {
+    systolic::PageChart chart{"Time of a step over " + sweep->key, sweep->key, "ms", {}};
+    for (size_t d = 0; d < swept.size(); ++d) {
+      systolic::PageChart::Line& line = chart.lines.emplace_back();
+      line.name = estimates[d].device;
+      for (const SweepPoint& p : swept[d]) {
+        line.x.push_back(p.value);
+        line.y.push_back(p.estimate.seconds * 1e3);
+      }
+    }
+    page.charts.push_back(chart);
+  }
+  for (const ModelEstimate& e : estimates) {
+    systolic::PageTable parts{"Parts on " + e.device, {"part", "times", "each", "of step", "bottleneck"}, {}};
+    for (const PartEstimate& p : e.parts)
+      parts.rows.push_back({p.name, std::to_string(p.repeat), time_text(p.seconds),
+                            formatted("%.1f %%", 100 * p.seconds * static_cast<double>(p.repeat) / e.seconds),
+                            p.profile.at("bottleneck")});
+    page.tables.push_back(parts);
+  }
+  for (const ModelEstimate& e : estimates)
+    for (const PartEstimate& p : e.parts)
+      page.runs.push_back(
+          {e.device + ": " + p.name + (p.repeat > 1 ? ", one of " + std::to_string(p.repeat) : std::string()),
+           p.profile.dump()});
+  return page;
+}
+
 void run(const Options& o) {
   if (!o.file.empty())
     throw UsageError("'" + o.file + "': models from ONNX files cannot be estimated yet; use --preset");
   const ModelRequest request = request_of(o);
+  expect_report_file(o.report);
   const std::optional<Sweep> sweep = o.sweep.empty() ? std::nullopt : std::optional(parse_sweep(o.sweep));
   std::vector<SimulatedDevice> devices;
   for (const std::string& spec : o.devices.empty() ? std::vector<std::string>{"trn1"} : o.devices)
@@ -301,6 +344,7 @@ void run(const Options& o) {
       points.push_back({value, estimate_model(request, device.with(sweep->key, value))});
   }
 
+  if (!o.report.empty()) write_report(o.report, page_of(request, o, estimates, sweep, swept));
   if (o.json) {
     ordered_json document = document_of(request, estimates, o);
     for (size_t d = 0; d < swept.size(); ++d)
@@ -360,6 +404,7 @@ void add_sim_model(CLI::App& sim) {
                     "overlap from layer to layer counts");
   command->add_option("--sweep", o->sweep, "Vary a number of the device file: dma.gbps=13.6,27.2,54.4")
       ->type_name("KEY=A,B,C");
+  add_report_option(*command, o->report);
   command->add_flag("--json", o->json, "Print one JSON document");
   command->footer("Example: heddle sim model --preset llama2-7b --device trn1 --device trn2 --seq 2048");
   command->callback([o] {

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -16,6 +17,7 @@
 #include "cli/device_options.h"
 #include "cli/output.h"
 #include "cli/progress.h"
+#include "cli/report_page.h"
 #include "cli/train_report.h"
 #include "cli/training.h"
 #include "cli/training_checkpoint.h"
@@ -23,6 +25,7 @@
 #include "heddle/error.h"
 #include "heddle/trace.h"
 #include "io/file.h"
+#include "io/safetensors.h"
 #include "plan/text_table.h"
 
 namespace heddle::cli {
@@ -33,10 +36,38 @@ struct Options {
   SettingOptions settings;
   int64_t steps = 0;
   CLI::Option* steps_option = nullptr;
-  std::string save, resume, trace;
+  std::string save, resume, trace, report;
   int64_t save_every = 0;
   bool json = false;
+  std::vector<std::pair<std::string, CLI::Option*>> files;  // options that name one
 };
+
+bool is_same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  if (std::filesystem::equivalent(a, b, error)) return true;
+  const auto real_a = std::filesystem::weakly_canonical(a, error);
+  return !error && real_a == std::filesystem::weakly_canonical(b, error) && !error;
+}
+
+// Files that are written must not be those that are read, nor each other; only a checkpoint may go on in
+// place.
+void expect_files_apart(const Options& options, const std::string& text) {
+  std::vector<std::pair<std::string, std::string>> given;
+  for (const auto& [name, option] : options.files)
+    if (option->count() > 0) given.emplace_back(name, option->as<std::string>());
+  for (const auto& [name, file] : given)
+    if (file.empty()) throw UsageError(name + " needs the name of a file");
+  if (!text.empty()) given.emplace_back("--text", text);
+  for (size_t i = 0; i < given.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      const auto& [a, file_a] = given[j];
+      const auto& [b, file_b] = given[i];
+      const bool may_be_one = (a == "--save" && b == "--resume") || (a == "--resume" && b == "--text");
+      if (!may_be_one && is_same_file(file_a, file_b))
+        throw UsageError(a + " and " + b + " name the same file, '" + file_a + "'");
+    }
+  }
+}
 
 // Ctrl-C ends the run between two steps, so that it can be saved; a second one ends the process.
 std::atomic<bool> interrupted{false};
@@ -167,9 +198,19 @@ void run(const Options& options) {
       throw UsageError("'" + device.spec() +
                        "' computes no numbers (numerics=off): leave --save out, or that option");
 
+  expect_files_apart(options, start.settings.text);
+  if (!options.save.empty()) {
+    try {
+      io::format_safetensors_header({{}, to_metadata(start.settings)});
+    } catch (const Error&) {
+      throw UsageError("the name of --text, '" + start.settings.text +
+                       "', is not UTF-8, and --save writes it into the checkpoint: rename the file");
+    }
+  }
   // Hours of training must not end with a file that cannot be written.
   for (const std::string& file : {options.save, options.trace})
     if (!file.empty()) io::expect_replaceable(file);
+  expect_report_file(options.report);
   bool anything_left = false;
   const Graph graph = start.settings.training_step();
   for (const DeviceState& state : start.states) {
@@ -231,6 +272,7 @@ void run(const Options& options) {
                                                                 : "; go on with --resume " + options.save));
   }
 
+  if (!options.report.empty()) write_report(options.report, train_page(start.settings, runs));
   if (options.json) {
     print_document(train_document(start.settings, runs));
   } else {
@@ -238,6 +280,7 @@ void run(const Options& options) {
     if (!options.save.empty()) print("Saved to " + options.save + ".\n");
     if (!options.trace.empty())
       print("Trace written to " + options.trace + ": open it at ui.perfetto.dev.\n");
+    if (!options.report.empty()) print("Report written to " + options.report + ".\n");
   }
   if (agree(start.settings, runs) == false)
     throw Error(ErrorCode::device,
@@ -274,6 +317,9 @@ void add_train(CLI::App& app) {
       ->add_option("--trace", options->trace,
                    "Write a trace of the second to fourth step of each device, for ui.perfetto.dev")
       ->type_name("FILE.json");
+  add_report_option(*command, options->report);
+  for (const char* name : {"--save", "--resume", "--trace", "--report"})
+    options->files.emplace_back(name, command->get_option(name));
   command->add_flag("--json", options->json, "Print one JSON document at the end instead of tables");
   command->footer(
       "Example: heddle train --text /usr/share/common-licenses/GPL-3 --device cpu --device trn1 --steps 300");

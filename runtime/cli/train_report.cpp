@@ -189,6 +189,39 @@ nlohmann::ordered_json train_document(const TrainingSettings& settings,
           {"verdict", verdict(settings, runs)}};
 }
 
+systolic::Page train_page(const TrainingSettings& settings, const std::vector<TrainingRun>& runs) {
+  systolic::Page page;
+  page.title = "heddle train on " + names_of(runs);
+  page.subtitle = verdict(settings, runs);
+  systolic::PageTable devices{
+      "Devices",
+      {"device", "last loss", "wall s/step", "tokens/s, wall", "simulated us/step", "tensor engine"},
+      {}};
+  systolic::PageChart losses{"Loss", "step", settings.is_text() ? "nats per byte" : "nats per digit", {}};
+  for (const TrainingRun& run : runs) {
+    devices.rows.push_back(
+        {run.device, run.losses.empty() ? "-" : formatted("%.4f", run.losses.back()),
+         formatted("%.4f", run.wall_s_per_step), plan::count_text(run.tokens_per_s),
+         run.simulated_us_per_step ? formatted("%.1f", *run.simulated_us_per_step) : "-",
+         run.tensor_engine_percent ? formatted("%.1f %%", *run.tensor_engine_percent) : "-"});
+    systolic::PageChart::Line& line = losses.lines.emplace_back();
+    line.name = run.device;
+    for (size_t i = 0; i < run.losses.size(); ++i) {
+      line.x.push_back(static_cast<double>(run.first_step) + static_cast<double>(i) + 1);
+      line.y.push_back(run.losses[i]);
+    }
+    for (size_t p = 0; p < run.simulated_reports.size(); ++p) {
+      if (run.simulated_reports[p].find("\"activity\"") == std::string::npos) continue;  // a plugin's
+      page.runs.push_back({"A step on " + run.device +
+                               (run.simulated_reports.size() > 1 ? ", partition " + std::to_string(p) : ""),
+                           run.simulated_reports[p]});
+    }
+  }
+  page.tables.push_back(devices);
+  page.charts.push_back(losses);
+  return page;
+}
+
 std::string train_summary(const std::vector<TrainingRun>& runs) {
   using plan::TextTable;
   constexpr TextTable::Align right = TextTable::Align::right;

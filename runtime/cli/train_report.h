@@ -9,6 +9,7 @@
 
 #include "cli/training.h"
 #include "cli/training_settings.h"
+#include "heddle/systolic/page.h"
 
 namespace heddle::cli {
 
@@ -32,5 +33,8 @@ nlohmann::ordered_json train_document(const TrainingSettings& settings, const st
 
 // The last table, one line per device.
 std::string train_summary(const std::vector<TrainingRun>& runs);
+
+// The page of --report: loss curves, and the profile of a step on each simulated device.
+systolic::Page train_page(const TrainingSettings& settings, const std::vector<TrainingRun>& runs);
 
 }  // namespace heddle::cli

@@ -194,7 +194,8 @@ TrainingRun train_on(const std::vector<Device>& devices, Fallback fallback, cons
   run.wall_s_per_step = total.wall_s_per_step();
   run.tokens_per_s = run.wall_s_per_step > 0 ? tokens_per_step / run.wall_s_per_step : 0;
   run.simulated_us_per_step = total.simulated_us_per_step();
-  run.tensor_engine_percent = tensor_engine_percent(session.simulated_reports());
+  run.simulated_reports = session.simulated_reports();
+  run.tensor_engine_percent = tensor_engine_percent(run.simulated_reports);
   run.state = state_of(state.device, step, variables);
   if (!run.stopped && computes) {
     options.freeze = true;

@@ -43,6 +43,7 @@ struct TrainingRun {
   double tokens_per_s = 0;
   std::optional<double> simulated_us_per_step;
   std::optional<double> tensor_engine_percent;
+  std::vector<std::string> simulated_reports;  // of a step, one per partition on a simulated device
   std::vector<Explanation::MemoryRow> memory;
   Evaluation evaluation;  // none when the run was stopped
   DeviceState state;      // after the last step

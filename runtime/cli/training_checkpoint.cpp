@@ -5,6 +5,7 @@
 
 #include "heddle/checkpoint.h"
 #include "heddle/error.h"
+#include "heddle/variable.h"
 
 namespace heddle::cli {
 namespace {
@@ -92,23 +93,11 @@ TrainingCheckpoint load_training(const std::string& file) {
 }
 
 void expect_fits(const DeviceState& state, const Graph& graph, const std::string& file) {
-  const auto fail = [&](const std::string& what) {
-    throw Error(ErrorCode::corrupt, "'" + file + "' does not fit the model of its settings: " + what);
-  };
-  std::set<std::string> declared;
-  for (const VariableInfo& variable : graph.variables()) {
-    declared.insert(variable.name);
-    const auto entry = state.variables.find(variable.name);
-    if (entry == state.variables.end()) fail("it has no variable '" + variable.name + "'");
-    const Tensor& tensor = entry->second;
-    if (tensor.dtype() != variable.dtype || !(tensor.shape() == variable.shape)) {
-      fail("its variable '" + variable.name + "' is " + dtype_name(tensor.dtype()) +
-           to_string(tensor.shape()) + " instead of " + dtype_name(variable.dtype) +
-           to_string(variable.shape));
-    }
+  try {
+    expect_variables(graph, state.variables);
+  } catch (const Error& e) {
+    throw Error(ErrorCode::corrupt, "'" + file + "' does not fit the model of its settings: " + e.what());
   }
-  for (const auto& [name, tensor] : state.variables)
-    if (!declared.contains(name)) fail("its variable '" + name + "' is unknown");
 }
 
 }  // namespace heddle::cli

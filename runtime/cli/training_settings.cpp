@@ -164,6 +164,9 @@ void TrainingSettings::check() const {
   expect_range("--seed", seed, 0, std::numeric_limits<int64_t>::max());
   expect_range("--batch", batch, 1, million);
   expect_range("--context", context, 1, million);
+  expect(is_text() || context == AdditionTask::context_of(digits),
+         "sums of " + std::to_string(digits) + " digits take a context of " +
+             std::to_string(AdditionTask::context_of(digits)) + ", not " + std::to_string(context));
   expect_one_of("--dtype", dtype, {"f32", "bf16"});
   expect_one_of("--optimizer", optimizer, {"sgd", "adam", "adamw"});
   expect(std::isfinite(lr) && lr > 0, "--lr must be a number above 0, got " + number_text(lr));

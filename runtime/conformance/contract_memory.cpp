@@ -36,7 +36,6 @@ void expect_refused(int32_t code, hd_code wanted, const hd_status& status, const
 }
 
 // ---- facts
-// ----------------------------------------------------------------------------------------------------
 
 void facts(const DevicePtr& device) {
   hd_info info{};
@@ -95,7 +94,6 @@ void unknown_extension(const DevicePtr& device) {
 }
 
 // ---- memory
-// ---------------------------------------------------------------------------------------------------
 
 void empty_buffer(const DevicePtr& device) {
   hd_status status = fresh_status();
@@ -149,7 +147,6 @@ void released(const DevicePtr& device) {
 }
 
 // ---- copies
-// ---------------------------------------------------------------------------------------------------
 
 void round_trip(const DevicePtr& device) {
   const device::Stream stream = device->stream();

@@ -26,7 +26,6 @@ bool same(const std::vector<Tensor>& a, const std::vector<Tensor>& b) {
 }
 
 // ---- offers
-// ---------------------------------------------------------------------------------------------------
 
 hd_offer ask(const DevicePtr& device, const hd_graph& graph) {
   hd_offer offer{};
@@ -106,7 +105,6 @@ void same_answer(const DevicePtr& device, const Problem& probe) {
 }
 
 // ---- programs
-// -------------------------------------------------------------------------------------------------
 
 void described(const DevicePtr& device, const Problem& probe) {
   Partition partition(probe);

@@ -168,35 +168,35 @@ void Session::Impl::run_step(Plan& plan, size_t index, std::span<const Tensor> i
   switch (step.kind) {
     case Step::Kind::launch:
       launch(plan, plan.partitions[step.partition]);
-      break;
+      return;
     case Step::Kind::transfer:
       staged(step.target);
-      ++report.copies;
-      report.copy_bytes += step.bytes;
+      ++report.crossings;
       break;
     case Step::Kind::upload: {
       plan::DeviceUse& to = plan.devices[step.to];
       to.device->copy_now(to.stream, step.target, device::host_span(inputs[step.index].data(), step.bytes));
-      ++report.host_copies;
       break;
     }
     case Step::Kind::download: {
-      if (!outputs[step.index].defined()) break;
+      if (!outputs[step.index].defined()) return;
       plan::DeviceUse& from = plan.devices[step.from];
       if (!step.hollow)
         from.device->copy_now(from.stream, device::host_span(outputs[step.index].data(), step.bytes),
                               step.source);
-      ++report.host_copies;
       break;
     }
     case Step::Kind::commit:
-      if (step.from == step.to)
+      if (step.from == step.to) {
         plan.devices[step.to].device->copy_now(plan.devices[step.to].stream, step.target, step.source);
-      else
+      } else {
         staged(step.target);
-      ++report.host_copies;
+        ++report.crossings;
+      }
       break;
   }
+  ++report.copies;
+  report.copy_bytes += step.bytes;
 }
 
 void Session::Impl::run(std::span<const Tensor> given, std::span<Tensor> outputs) {

@@ -14,6 +14,10 @@ Session::Impl::Impl(const Graph& source, const std::vector<Device>& opened, Vari
   if (graph.outputs().empty() && graph.updates().empty())
     throw Error(ErrorCode::invalid_argument,
                 "the graph has no outputs and no updates: there is nothing to run");
+  if (options.freeze && !graph.updates().empty())
+    throw Error(ErrorCode::invalid_argument,
+                "SessionOptions::freeze says that no variable changes, but the graph updates '" +
+                    graph.variables()[graph.updates()[0].variable].name + "'");
   for (const Device& d : opened) {
     if (!d) throw Error(ErrorCode::invalid_argument, "a session was given a device that is not open");
     devices.push_back(d.impl());
@@ -29,6 +33,24 @@ Session::Impl::Impl(const Graph& source, const std::vector<Device>& opened, Vari
                   "the size '" + name +
                       "' appears only inside expressions; give one input an axis of exactly that size");
   for (const VariableInfo& info : graph.variables()) states.push_back(variables.impl().declare(info));
+}
+
+void Session::Impl::check_binding(const DimBinding& binding) const {
+  std::string call, known;
+  bool complete = true;
+  for (const auto& [name, range] : graph.dim_names()) {
+    call += (call.empty() ? "{\"" : ", {\"") + name + "\", N}";
+    known += (known.empty() ? "" : ", ") + name;
+    complete &= binding.contains(name);
+  }
+  for (const auto& [name, size] : binding)
+    if (!graph.dim_names().contains(name))
+      throw Error(ErrorCode::not_found,
+                  "explain: no input of the graph has a size named '" + name + "'; " +
+                      (known.empty() ? "it has no named sizes" : "there are: " + known));
+  if (!complete)
+    throw Error(ErrorCode::not_found,
+                "explain needs a number for every named size of the graph: explain({" + call + "})");
 }
 
 plan::VariablePlace Session::Impl::settle(uint32_t index, const device::DevicePtr& device) {
@@ -136,6 +158,7 @@ void Session::cancel() { impl().cancelled = true; }
 Explanation Session::explain(const DimBinding& binding) {
   Impl& s = impl();
   const Impl::Turn turn(s);
+  s.check_binding(binding);
   std::vector<Shape> shapes;
   for (ValueId v : s.graph.inputs()) shapes.push_back(s.graph.info(v).dims.bind(binding).shape());
   for (const auto& plan : s.plans)

@@ -59,6 +59,8 @@ struct Session::Impl final : plan::VariableSource {
   plan::Plan& plan_for(std::span<const Tensor> inputs);
   DimBinding binding_of(std::span<const Tensor> inputs) const;
   plan::Plan& plan_under(const DimBinding& binding);
+  // Throws not_found for names that the graph does not have, and for missing ones.
+  void check_binding(const DimBinding& binding) const;
   void front_changed();
   // The caller of these holds the turn.
   void run(std::span<const Tensor> inputs, std::span<Tensor> outputs);

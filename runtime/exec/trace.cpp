@@ -110,7 +110,9 @@ std::string Trace::json() const {
     std::vector<std::vector<nlohmann::json>> parsed;
     for (const std::string& text : device.events) parsed.push_back(parse_events(device.name, text));
     std::set<std::string> said;  // metadata (names of tracks) of every launch is the same: once is enough
+    uint64_t nth = 0;
     for (const Launch& launch : device.launches) {
+      ++nth;
       for (nlohmann::json event : parsed[launch.events]) {
         event["pid"] = process;
         if (event["ph"] == "M") {
@@ -118,6 +120,9 @@ std::string Trace::json() const {
             continue;
         } else {
           event["ts"] = event["ts"].get<double>() + static_cast<double>(launch.start_ps) / 1e6;
+          // Arrows are told apart by number, also those of another launch.
+          if (const auto id = event.find("id"); id != event.end() && id->is_number_unsigned())
+            *id = id->get<uint64_t>() + (nth << 33);
         }
         events.add(event);
       }

@@ -2,6 +2,7 @@
 
 #include "heddle/schema.h"
 #include "heddle/variable.h"
+#include "plan/plan.h"
 
 namespace heddle::exec {
 namespace {
@@ -49,7 +50,13 @@ void VariableState::write(const Tensor& contents) {
 
 void VariableState::settle(const device::DevicePtr& device) {
   if (home) return;
-  buffer = device->alloc(bytes());
+  try {
+    buffer = device->alloc(bytes());
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::out_of_memory) throw;
+    throw Error(e.code(), std::string(e.what()) + "; this is for variable '" + name + "'" +
+                              plan::memory_remedy(*device));
+  }
   const device::Stream stream = device->stream();
   device->copy_now(stream, device::span_of(buffer, 0, bytes()), device::host_span(host.data(), bytes()));
   home = device;
@@ -76,6 +83,7 @@ std::shared_ptr<VariableState> VariableSet::declare(const VariableInfo& info) {
 
 namespace heddle {
 
+Variables::Variables() : Variables(0) {}
 Variables::Variables(uint64_t seed) : impl_(std::make_shared<exec::VariableSet>()) { impl_->seed = seed; }
 
 uint64_t Variables::seed() const { return impl_->seed; }

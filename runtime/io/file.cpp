@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <system_error>
@@ -40,15 +43,39 @@ ssize_t uninterrupted(Transfer transfer) {
   }
 }
 
+// What a link leads to, whether it exists or not: the link itself is never replaced.
 std::string follow_links(const std::string& file) {
+  constexpr int most_links = 40;  // as Linux follows
   std::error_code error;
   std::filesystem::path path = file;
-  if (std::filesystem::is_symlink(path, error)) {
-    const std::filesystem::path real = std::filesystem::weakly_canonical(path, error);
+  for (int links = 0; std::filesystem::is_symlink(path, error); ++links) {
+    if (links == most_links) refuse("write", file, reason_of(ELOOP));
+    const std::filesystem::path to = std::filesystem::read_symlink(path, error);
     if (error) refuse("write", file, error.message());
-    path = real;
+    path = to.is_absolute() ? to : path.parent_path() / to;
   }
   return path.string();
+}
+
+constexpr const char* temporary_mark = ".tmp.";
+
+// Removes what killed processes left of this file. A process of another machine has a number of its own, so
+// only files that are an hour old go.
+void remove_leftovers(const std::filesystem::path& target) {
+  const std::string prefix = target.filename().string() + temporary_mark;
+  const auto old = std::filesystem::file_time_type::clock::now() - std::chrono::hours(1);
+  std::error_code error;
+  const std::filesystem::path parent = target.parent_path();
+  std::filesystem::directory_iterator folder(parent.empty() ? "." : parent, error), end;
+  for (; !error && folder != end; folder.increment(error)) {
+    const std::string name = folder->path().filename().string();
+    if (!name.starts_with(prefix)) continue;
+    const long process = std::strtol(name.c_str() + prefix.size(), nullptr, 10);
+    std::error_code ignored;
+    if (process > 0 && ::kill(static_cast<pid_t>(process), 0) != 0 && errno == ESRCH &&
+        folder->last_write_time(ignored) < old)
+      std::filesystem::remove(folder->path(), ignored);
+  }
 }
 
 }  // namespace
@@ -107,11 +134,12 @@ FileReplacement::FileReplacement(const std::string& file) : file_(file), target_
   const bool exists = ::stat(target_.c_str(), &status) == 0;
   if (exists && !S_ISREG(status.st_mode)) refuse("write", file, kind_of(status.st_mode));
   if (exists && ::access(target_.c_str(), W_OK) != 0) refuse("write", file, reason_of(errno));
+  remove_leftovers(target_);
   // Several threads and processes may write files of one folder; EEXIST means a leftover of a killed process
   // that had the same number.
   static std::atomic<unsigned> count{0};
   do {
-    temporary_ = target_ + ".tmp." + std::to_string(::getpid()) + "." + std::to_string(count++);
+    temporary_ = target_ + temporary_mark + std::to_string(::getpid()) + "." + std::to_string(count++);
     descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   } while (descriptor_ < 0 && errno == EEXIST);
   if (descriptor_ < 0) {

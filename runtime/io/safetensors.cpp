@@ -267,8 +267,9 @@ SafetensorsHeader parse_safetensors_header(std::string_view text, uint64_t data_
     const std::string tensor = "tensor " + in_quotes(entry.name) + " at " + range(entry) + " of the data";
     if (entry.begin > entry.end) fail(tensor + " ends before it begins");
     if (entry.end > data_bytes) {
-      fail(tensor + " needs a file of " + std::to_string(data_start + entry.end) + " bytes, this one has " +
-           std::to_string(data_start + data_bytes) + ": it was cut short or its header is damaged");
+      fail(tensor + " ends at byte " + std::to_string(entry.end) + " of the data, of which this file of " +
+           std::to_string(data_start + data_bytes) + " bytes has " + std::to_string(data_bytes) +
+           ": it was cut short or its header is damaged");
     }
     const std::optional<uint64_t> needed = needed_bytes(entry);
     if (!needed || *needed != entry.end - entry.begin) {

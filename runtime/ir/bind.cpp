@@ -37,12 +37,14 @@ Graph Graph::bind(const DimBinding& binding) const {
     try {
       node.attributes = bind_attributes(node.attributes, binding);
     } catch (const Error& e) {
-      throw Error(e.code(), ir::describe_node(*node.op, node.name, types) + ": " + e.what());
+      throw Error(e.code(), ir::describe_node(ir::kind_of(*node.op, node.attributes), node.name, types) +
+                                ": " + e.what());
     }
     const std::vector<ValueType> results = ir::infer_types(*node.op, node.name, types, node.attributes);
     if (results.size() != node.outputs.size()) {
-      throw Error(ErrorCode::internal, ir::describe_node(*node.op, node.name, types) +
-                                           ": the number of results depends on the sizes");
+      throw Error(ErrorCode::internal,
+                  ir::describe_node(ir::kind_of(*node.op, node.attributes), node.name, types) +
+                      ": the number of results depends on the sizes");
     }
     for (size_t i = 0; i < results.size(); ++i) {
       data.values[node.outputs[i]].dtype = results[i].dtype;

@@ -36,25 +36,18 @@ bool is_same(const Initializer& a, const Initializer& b) {
   return a.kind == b.kind && a.a == b.a && a.b == b.b && same_tensor;
 }
 
-// What a node is called when nobody named it: its op, or its step for a pointwise node of one step.
-const char* kind_of(const OpSchema& op, const Attributes& attributes) {
-  const AttributeValue* body = std::string_view(op.name) == "pointwise" ? attributes.find("body") : nullptr;
-  const auto* program = body ? std::get_if<ScalarProgramPtr>(body) : nullptr;
-  const ScalarStep* step = program && *program ? only_step(**program) : nullptr;
-  return step ? scalar_op_info(step->op).name : op.name;
-}
-
-void expect_member(const GraphData* graph, ir::GraphData* owner, ValueId id, const std::string& what) {
-  if (owner == nullptr) refuse(ErrorCode::invalid_argument, what + ": got no value");
-  if (owner != graph || id >= graph->values.size()) {
-    refuse(ErrorCode::invalid_argument, what + ": the value belongs to another graph");
+void expect_member(const GraphData* graph, const Value& value, const std::string& what) {
+  if (!value) refuse(ErrorCode::invalid_argument, what + ": got no value");
+  if (value.graph().data() != graph) {
+    refuse(ErrorCode::invalid_argument, what + ": the value '" + value.name() + "' (" +
+                                            heddle::to_string(ValueType{value.dtype(), value.dims()}) +
+                                            ") belongs to another graph");
   }
 }
 
 }  // namespace
 
 // ---- Value
-// ----------------------------------------------------------------------------------------------------
 
 Graph Value::graph() const {
   if (graph_ == nullptr) refuse(ErrorCode::invalid_argument, "a Value that is no value was used");
@@ -66,7 +59,6 @@ const Dims& Value::dims() const { return graph().info(id_).dims; }
 const std::string& Value::name() const { return graph().info(id_).name; }
 
 // ---- building
-// -------------------------------------------------------------------------------------------------
 
 Graph::Graph() : data_(std::make_shared<GraphData>()) {}
 
@@ -130,6 +122,7 @@ Value Graph::variable(const std::string& name, DType dtype, const Shape& shape,
     }
   }
   expect_new_interface_name(*data_, "variable", name);
+  ir::check_initializer(initializer, name, dtype, shape);
   ValueInfo info;
   info.kind = ValueKind::variable;
   info.dtype = dtype;
@@ -143,8 +136,8 @@ Value Graph::variable(const std::string& name, DType dtype, const Shape& shape,
 }
 
 void Graph::update(Value variable, Value value) {
-  expect_member(data_.get(), variable ? variable.graph().data() : nullptr, variable.id(), "update");
-  expect_member(data_.get(), value ? value.graph().data() : nullptr, value.id(), "update");
+  expect_member(data_.get(), variable, "update");
+  expect_member(data_.get(), value, "update");
   const ValueInfo& target = data_->values[variable.id()];
   const ValueInfo& source = data_->values[value.id()];
   if (target.kind != ValueKind::variable) {
@@ -170,7 +163,7 @@ void Graph::update(Value variable, Value value) {
 }
 
 void Graph::output(const std::string& name, Value value) {
-  expect_member(data_.get(), value ? value.graph().data() : nullptr, value.id(), "output '" + name + "'");
+  expect_member(data_.get(), value, "output '" + name + "'");
   if (name.empty()) refuse(ErrorCode::invalid_argument, "output without a name; give every output a name");
   for (const NamedValue& o : data_->outputs) {
     if (o.name == name) refuse(ErrorCode::invalid_argument, "output '" + name + "' is declared twice");
@@ -184,9 +177,13 @@ std::vector<Value> Graph::add(const OpSchema& op, std::span<const Value> inputs,
   node.op = &op;
   std::vector<const ValueType*> types;
   std::deque<ValueType> storage;
-  const std::string shown = name.empty() ? data_->scope + op.name : data_->scope + name;
+  const char* kind = ir::kind_of(op, attributes);
+  // A node that nobody named is known by what it does, and by its scope when it has one.
+  const std::string shown = !name.empty()          ? data_->scope + name
+                            : data_->scope.empty() ? std::string()
+                                                   : data_->scope + kind;
   for (const Value& v : inputs) {
-    if (v) expect_member(data_.get(), v.graph().data(), v.id(), std::string(op.name) + " '" + shown + "'");
+    if (v) expect_member(data_.get(), v, kind + (shown.empty() ? std::string() : " '" + shown + "'"));
     node.inputs.push_back(v ? v.id() : no_value);
   }
   const auto collect = [&] {
@@ -198,11 +195,11 @@ std::vector<Value> Graph::add(const OpSchema& op, std::span<const Value> inputs,
     node.attributes = ir::complete_attributes(op, attributes);
   } catch (const Error& e) {
     collect();
-    refuse(e.code(), ir::describe_node(op, shown, types) + ": " + e.what());
+    refuse(e.code(), ir::describe_node(kind, shown, types) + ": " + e.what());
   }
   collect();
   const std::vector<ValueType> results = ir::infer_types(op, shown, types, node.attributes);
-  node.name = data_->unique_name(name, kind_of(op, node.attributes));
+  node.name = data_->unique_name(name, ir::kind_of(op, node.attributes));
   node.device = data_->device;
   const NodeId id = data_->add_node(std::move(node), results);
   std::vector<Value> values;
@@ -229,7 +226,6 @@ Graph::Scope Graph::scope(const std::string& prefix) {
 void Graph::pin(const std::string& device) { data_->device = device; }
 
 // ---- reading
-// --------------------------------------------------------------------------------------------------
 
 size_t Graph::node_count() const { return data_->nodes.size(); }
 size_t Graph::value_count() const { return data_->values.size(); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "heddle/error.h"
+#include "ir/scalar_program.h"
 
 namespace heddle::ir {
 
@@ -39,9 +40,16 @@ NodeId GraphData::add_node(Node node, std::span<const ValueType> results) {
   return id;
 }
 
-std::string describe_node(const OpSchema& op, const std::string& name,
+const char* kind_of(const OpSchema& op, const Attributes& attributes) {
+  const AttributeValue* body = std::string_view(op.name) == "pointwise" ? attributes.find("body") : nullptr;
+  const auto* program = body ? std::get_if<ScalarProgramPtr>(body) : nullptr;
+  const ScalarStep* step = program && *program ? only_step(**program) : nullptr;
+  return step ? scalar_op_info(step->op).name : op.name;
+}
+
+std::string describe_node(const char* kind, const std::string& name,
                           std::span<const ValueType* const> inputs) {
-  std::string text = std::string(op.name) + " '" + name + "' (";
+  std::string text = kind + (name.empty() ? std::string(" (") : " '" + name + "' (");
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (i > 0) text += ", ";
     text += inputs[i] ? to_string(*inputs[i]) : "-";
@@ -74,7 +82,7 @@ std::vector<ValueType> infer_types(const OpSchema& op, const std::string& name,
     if (op.infer == nullptr) throw Error(ErrorCode::internal, "the schema has no shape rule");
     return op.infer({inputs, attributes});
   } catch (const Error& e) {
-    throw Error(e.code(), describe_node(op, name, inputs) + ": " + e.what());
+    throw Error(e.code(), describe_node(kind_of(op, attributes), name, inputs) + ": " + e.what());
   }
 }
 

@@ -47,8 +47,12 @@ ValueType type_of(const ValueInfo& info);
 // Whether it is one of the dtypes: a DType may be made of any number.
 bool is_dtype(DType dtype);
 
-// "matmul 'layer0/matmul_1' (float32[batch,784], -)": how messages name a node.
-std::string describe_node(const OpSchema& op, const std::string& name,
+// What people call a node: its op, or its step for a pointwise node of one step ("add").
+const char* kind_of(const OpSchema& op, const Attributes& attributes);
+
+// "matmul 'layer0/matmul_1' (float32[batch,784], -)": how messages name a node. Without a name: "matmul
+// (...)".
+std::string describe_node(const char* kind, const std::string& name,
                           std::span<const ValueType* const> inputs);
 
 // Checks the operand count against the schema and pads missing optional operands at the end. Throws
@@ -58,6 +62,10 @@ void check_operands(const OpSchema& op, std::vector<ValueId>& inputs);
 // The attributes in the schema's order with defaults filled in, and numbers brought to the schema's kind (an
 // int given for a float, ints for dims). Throws invalid_argument for unknown, missing and ill-kinded ones.
 Attributes complete_attributes(const OpSchema& op, const Attributes& given);
+
+// Throws what initial_value() would throw, and draws nothing.
+void check_initializer(const Initializer& initializer, const std::string& name, DType dtype,
+                       const Shape& shape);
 
 // Runs the schema's shape rule; errors are prefixed with describe_node().
 std::vector<ValueType> infer_types(const OpSchema& op, const std::string& name,

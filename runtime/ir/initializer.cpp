@@ -4,6 +4,7 @@
 #include "core/philox.h"
 #include "heddle/error.h"
 #include "heddle/graph.h"
+#include "ir/graph_data.h"
 
 namespace heddle {
 namespace init {
@@ -37,15 +38,17 @@ double unit_interval(uint32_t low, uint32_t high) {
 
 }  // namespace
 
-Tensor initial_value(const Initializer& initializer, const std::string& name, DType dtype, const Shape& shape,
-                     uint64_t seed) {
+namespace ir {
+
+void check_initializer(const Initializer& initializer, const std::string& name, DType dtype,
+                       const Shape& shape) {
   const auto refuse = [&](ErrorCode code, const std::string& text) -> Error {
     return Error(code, "initial value of variable '" + name + "' (" + dtype_name(dtype) + to_string(shape) +
                            "): " + text);
   };
   switch (initializer.kind) {
     case Initializer::Kind::constant:
-      return Tensor::full(initializer.a, dtype, shape);
+      return;
     case Initializer::Kind::tensor: {
       const Tensor& values = initializer.values;
       if (!values.defined()) throw refuse(ErrorCode::invalid_argument, "the tensor is undefined");
@@ -56,13 +59,22 @@ Tensor initial_value(const Initializer& initializer, const std::string& name, DT
       if (values.shape() != shape) {
         throw refuse(ErrorCode::shape_mismatch, "the tensor is " + to_string(values.shape()));
       }
-      return values.clone();
+      return;
     }
     case Initializer::Kind::normal:
     case Initializer::Kind::uniform:
-      break;
+      if (!is_float(dtype)) throw refuse(ErrorCode::dtype_mismatch, "random values need a float dtype");
+      return;
   }
-  if (!is_float(dtype)) throw refuse(ErrorCode::dtype_mismatch, "random values need a float dtype");
+}
+
+}  // namespace ir
+
+Tensor initial_value(const Initializer& initializer, const std::string& name, DType dtype, const Shape& shape,
+                     uint64_t seed) {
+  ir::check_initializer(initializer, name, dtype, shape);
+  if (initializer.kind == Initializer::Kind::constant) return Tensor::full(initializer.a, dtype, shape);
+  if (initializer.kind == Initializer::Kind::tensor) return initializer.values.clone();
   Tensor t(dtype, shape);
   const uint64_t key = draw_key(name, seed);
   const int64_t n = t.elements();

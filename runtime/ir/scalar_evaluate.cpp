@@ -104,6 +104,13 @@ double real_unary(ScalarOp op, double x) {
   }
 }
 
+// a - b*floor(a/b) without rounding on the way: the sign of b, and a itself where b is infinite and of its
+// sign.
+double floored_remainder(double a, double b) {
+  const double r = std::fmod(a, b);
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
 double real_binary(ScalarOp op, double a, double b) {
   switch (op) {
     case add:
@@ -121,7 +128,7 @@ double real_binary(ScalarOp op, double a, double b) {
     case max:
       return larger(a, b);
     case mod:
-      return a - b * std::floor(a / b);
+      return floored_remainder(a, b);
     default:
       return std::nan("");
   }

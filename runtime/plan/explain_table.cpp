@@ -1,6 +1,8 @@
+#include <algorithm>
 #include <cctype>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 
 #include "heddle/explain.h"
@@ -39,12 +41,16 @@ std::string nodes_table(const Explanation& explanation) {
                    {"flop", right},
                    {"bytes", right},
                    {"types"}});
+  std::set<std::string> told;  // answers about a composite stand once, under its first part
   for (const Explanation::NodeRow& node : explanation.nodes) {
     table.row({node.name, node.op, node.device, node.kernel.empty() ? "(fused)" : node.kernel,
                std::to_string(node.partition), count_text(node.flops), bytes_text(node.bytes),
                shortened(node.types)});
-    for (const Explanation::Declined& declined : node.declined)
-      table.note("    not on " + declined.device + ": " + declined.reason);
+    for (const Explanation::Declined& declined : node.declined) {
+      const std::string note = "    not on " + declined.device + ": " +
+                               (declined.what.empty() ? "" : declined.what + ": ") + declined.reason;
+      if (declined.what.empty() || told.insert(note).second) table.note(note);
+    }
   }
   return table.text();
 }
@@ -88,12 +94,21 @@ std::string totals(const Explanation& explanation) {
     text += "; " + device + ": " + counted(total.nodes, "node", "nodes") + ", " + flops_text(total.flops);
   uint64_t bytes = 0;
   for (const Explanation::CopyRow& copy : explanation.copies) bytes += copy.bytes;
-  text += "; " + counted(explanation.copies.size(), "copy", "copies") + ", " +
-          bytes_text(static_cast<double>(bytes));
+  text +=
+      "; " + counted(explanation.copies.size(), "copy", "copies") +
+      (explanation.copies.empty() ? std::string()
+                                  : " (" + std::to_string(explanation.crossings()) + " between devices)") +
+      ", " + bytes_text(static_cast<double>(bytes));
   return text + '\n';
 }
 
 }  // namespace
+
+size_t Explanation::crossings() const {
+  return static_cast<size_t>(std::count_if(copies.begin(), copies.end(), [](const CopyRow& copy) {
+    return copy.from != copy.to && copy.from != "host" && copy.to != "host";
+  }));
+}
 
 std::string Explanation::table() const {
   std::string text;
@@ -114,7 +129,7 @@ std::string Explanation::json() const {
   for (const NodeRow& node : nodes) {
     ordered_json declined = ordered_json::array();
     for (const Declined& entry : node.declined)
-      declined.push_back({{"device", entry.device}, {"reason", entry.reason}});
+      declined.push_back({{"device", entry.device}, {"what", entry.what}, {"reason", entry.reason}});
     document["nodes"].push_back({{"name", node.name},
                                  {"op", node.op},
                                  {"types", node.types},

@@ -9,6 +9,7 @@
 #include "kernels/catalogue.h"
 #include "plan/encode.h"
 #include "plan/lower.h"
+#include "plan/refusal.h"
 
 namespace heddle::plan {
 namespace {
@@ -169,7 +170,7 @@ class Fusion {
                     a.declined,
                     false};
     if (merged.name.size() > 80) merged.name = b.name;
-    merged.declined.insert(merged.declined.end(), b.declined.begin(), b.declined.end());
+    for (const Explanation::Declined& d : b.declined) add_answer(merged.declined, d);
     return merged;
   }
 

@@ -1,27 +1,19 @@
 #include "plan/lower.h"
 
 #include <optional>
+#include <utility>
 
 #include "heddle/schema.h"
 #include "ir/rewrite.h"
 #include "ir/scalar_program.h"
 #include "plan/encode.h"
+#include "plan/refusal.h"
 
 namespace heddle::plan {
 namespace {
 
 using device::DevicePtr;
 using Declined = std::vector<Explanation::Declined>;
-
-std::string describe(const NodeType& node) {
-  std::string text = std::string(node.op->name) + " ";
-  for (size_t i = 0; i < node.outputs.size(); ++i) text += (i ? ", " : "") + to_string(node.outputs[i]);
-  text += " <- ";
-  for (size_t i = 0; i < node.inputs.size(); ++i)
-    text += (i ? ", " : "") +
-            (node.inputs[i] ? to_string(ValueType{node.inputs[i]->dtype, node.inputs[i]->dims}) : "none");
-  return text;
-}
 
 // The node's parts as a graph of their own: operands become its inputs (or constants), results its outputs.
 Graph decomposition(const NodeType& type, const Node& node) {
@@ -48,7 +40,7 @@ class Lowering {
 
   // Nullopt when a node found no device among `candidates`; `refused` then says which and why.
   std::optional<Lowered> run(const Graph& source, const std::vector<uint32_t>& candidates,
-                             std::string& refused) {
+                             std::vector<Refusal>& refused) {
     Lowered result;
     ir::Rewriter rewriter(source);
     result.graph = rewriter.target();
@@ -59,8 +51,7 @@ class Lowering {
       Declined declined;
       if (!place(result, rewriter, source, node, pinned(node, candidates), declined)) {
         complete = false;
-        refused += "\n  " + node.name + ": " + describe(node_type(source, node));
-        for (const auto& d : declined) refused += "\n    " + d.device + ": " + d.reason;
+        refused.push_back({node.op->name, node.name, types_text(node_type(source, node)), declined});
         if (!refuse_all_) return std::nullopt;
         rewriter.copy(id);  // keep going, to list every refused node
         annotate(result, 0, declined);
@@ -74,13 +65,21 @@ class Lowering {
   void list_every_refusal(bool on) { refuse_all_ = on; }
 
  private:
+  // Where the node may run: a pin names one device, by what it was opened as or by its name.
   std::vector<uint32_t> pinned(const Node& node, const std::vector<uint32_t>& candidates) const {
     if (node.device.empty()) return candidates;
     std::string names;
+    std::vector<uint32_t> named;
     for (uint32_t d = 0; d < devices_.size(); ++d) {
-      if (devices_[d]->name() == node.device || devices_[d]->spec() == node.device) return {d};
+      if (devices_[d]->spec() == node.device) return {d};
+      if (devices_[d]->name() == node.device) named.push_back(d);
       names += (d ? ", " : "") + devices_[d]->spec();
     }
+    if (named.size() == 1) return named;
+    if (named.size() > 1)
+      throw Error(ErrorCode::invalid_argument, node.name + " is pinned to '" + node.device +
+                                                   "', which several devices of the session are called: " +
+                                                   names + "; pin it to one of these");
     throw Error(ErrorCode::not_found,
                 node.name + " is pinned to device '" + node.device + "', but the session has: " + names);
   }
@@ -106,7 +105,7 @@ class Lowering {
   bool take_whole(Lowered& result, ir::Rewriter& rewriter, NodeId id, NodeType type, const Node& node,
                   uint32_t d, Declined& declined) {
     if (node.op->is_composite() && !options_.composites) {
-      declined.push_back({devices_[d]->spec(), "composites are switched off"});
+      add_answer(declined, {devices_[d]->spec(), "composites are switched off"});
       return false;
     }
     const ScalarProgramPtr* body = nullptr;
@@ -119,7 +118,7 @@ class Lowering {
         annotate(result, d, declined);
         return true;
       }
-      declined.push_back({devices_[d]->spec(), answer.reason});
+      add_answer(declined, {devices_[d]->spec(), answer.reason});
     }
     if (!body) return false;
     // A pointwise node with compound steps has parts too: the elementary steps.
@@ -130,7 +129,7 @@ class Lowering {
     type.attributes = &attributes;
     const device::OfferAnswer answer = devices_[d]->offer(encode_node(type).graph(), 0);
     if (!answer.accepted) {
-      declined.push_back({devices_[d]->spec(), answer.reason});
+      add_answer(declined, {devices_[d]->spec(), answer.reason});
       return false;
     }
     rewriter.replace(id, result.graph.add(*node.op, rewriter.inputs(id), attributes, node.name));
@@ -142,13 +141,16 @@ class Lowering {
                   const std::vector<uint32_t>& candidates, Declined& declined) {
     if (!node.op->is_composite()) return false;
     const Graph parts = decomposition(type, node);
-    std::string refused;
+    std::vector<Refusal> refused;
     const bool listing = std::exchange(refuse_all_, false);
     const std::optional<Lowered> lowered = run(parts, candidates, refused);
     refuse_all_ = listing;
     if (!lowered) {
-      declined.push_back({devices_[candidates[0]]->spec(),
-                          "nor can it run the parts of " + std::string(node.op->name) + ":" + refused});
+      for (const Refusal& part : refused)
+        for (const Explanation::Declined& d : part.declined)
+          add_answer(declined, {d.device, d.reason,
+                                "its part '" + part.name + "' (" + part.op + ")" +
+                                    (d.what.empty() ? "" : ", " + d.what)});
       return false;
     }
     inline_parts(result, rewriter, id, node, *lowered, declined);
@@ -174,8 +176,11 @@ class Lowering {
       const std::vector<Value> outputs =
           result.graph.add(*part.op, inputs, part.attributes, node.name + "/" + part.name);
       for (size_t i = 0; i < outputs.size(); ++i) map[part.outputs[i]] = outputs[i];
-      Declined all = declined;
-      all.insert(all.end(), lowered.declined[p].begin(), lowered.declined[p].end());
+      Declined all;
+      const std::string whole = std::string(node.op->name) + " '" + node.name + "'";
+      for (const Explanation::Declined& d : declined)
+        add_answer(all, {d.device, d.reason, whole + (d.what.empty() ? " as a whole" : ", " + d.what)});
+      for (const Explanation::Declined& d : lowered.declined[p]) add_answer(all, d);
       annotate(result, lowered.device[p], all);
     }
     std::vector<Value> results;
@@ -195,15 +200,20 @@ Lowered lower(const Graph& graph, const std::vector<DevicePtr>& devices, const L
   for (uint32_t d = 0; d < (options.fallback ? devices.size() : 1); ++d) candidates.push_back(d);
   Lowering lowering(devices, options);
   lowering.list_every_refusal(true);
-  std::string refused;
+  std::vector<Refusal> refused;
   if (std::optional<Lowered> lowered = lowering.run(graph, candidates, refused)) return *std::move(lowered);
-  const std::string remedy = options.fallback || devices.size() > 1
-                                 ? "add a device that offers them, or change the nodes"
-                                 : "add a second device (--device cpu) and allow fallback (--fallback allow)";
+  const std::string remedy =
+      options.fallback ? "add a device that offers them, or change the nodes"
+      : devices.size() > 1
+          ? "allow it (SessionOptions{.fallback = Fallback::allow}), or change the nodes"
+          : "pass a second device and SessionOptions{.fallback = Fallback::allow}, or change "
+            "the nodes";
   throw Error(ErrorCode::unsupported,
-              "device " + devices[0]->spec() + " refuses nodes of the graph" +
+              "device " + devices[0]->spec() + " refuses " +
+                  (refused.size() == 1 ? "a node" : std::to_string(refused.size()) + " nodes") +
+                  " of the graph" +
                   (options.fallback ? " and so do the others" : ", and fallback is forbidden") + "; " +
-                  remedy + ":" + refused);
+                  remedy + ":" + refusals_text(refused));
 }
 
 }  // namespace heddle::plan

@@ -26,7 +26,8 @@ struct Lowered {
   std::vector<std::vector<Explanation::Declined>> declined;  // per node: who was asked before
 };
 
-// Throws unsupported: one line per refused node with every device's reason, and the remedy.
+// Throws unsupported: the refused nodes grouped by op and reasons, and the remedy; invalid_argument and
+// not_found for a pin that names several devices, or none.
 Lowered lower(const Graph& graph, const std::vector<device::DevicePtr>& devices, const LowerOptions& options);
 
 // Proposes fused pointwise chains and matmul epilogues to the devices; refused ones stay apart.

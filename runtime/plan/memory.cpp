@@ -16,6 +16,12 @@ uint64_t round_up(uint64_t bytes, uint64_t alignment) {
 
 }  // namespace
 
+std::string memory_remedy(const device::OpenDevice& device) {
+  return device.spec().find("memory=") == std::string::npos
+             ? "; use a smaller batch or model"
+             : "; open the device with a larger memory=BYTES, or use a smaller batch or model";
+}
+
 void fill_hollow(std::span<std::byte> bytes, DType dtype) {
   if (bytes.empty()) return;
   const size_t one = size_of(dtype);
@@ -74,8 +80,16 @@ void Planner::place_memory() {
     }
     use.arena_bytes = memory.total;
     use.lower_bound = plan_memory(lifetimes, use.device->alignment()).lower_bound;
-    if (memory.total > 0) use.arena = use.device->alloc(memory.total);
-    place_constants(d);
+    try {
+      if (memory.total > 0) use.arena = use.device->alloc(memory.total);
+      place_constants(d);
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::out_of_memory) throw;
+      throw Error(e.code(), std::string(e.what()) + "; the plan needs " + std::to_string(use.arena_bytes) +
+                                " bytes there for intermediates, " + std::to_string(use.variable_bytes) +
+                                " for variables and " + std::to_string(use.constant_bytes) +
+                                " for constants" + memory_remedy(*use.device));
+    }
   }
 }
 

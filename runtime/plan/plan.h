@@ -114,6 +114,9 @@ struct Plan {
   Explanation explain() const;
 };
 
+// What to do when `device` has no room, as the end of a message.
+std::string memory_remedy(const device::OpenDevice& device);
+
 // What stands for numbers that no device computed: NaN, or 0 in dtypes that have none.
 void fill_hollow(std::span<std::byte> bytes, DType dtype);
 

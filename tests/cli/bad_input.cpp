@@ -161,7 +161,7 @@ TEST_CASE("checkpoints that cannot be resumed", "[cli]") {
   other = whole;
   other.replace(other.find("\"embedding\""), 11, "\"embedd1ng\"");
   write(file, other);
-  expect_refusal(resume({"--steps", "3"}), failure, "it has no variable 'embedding'");
+  expect_refusal(resume({"--steps", "3"}), failure, "missing: 'embedding'");
 }
 
 TEST_CASE("a resumed text must be the one that was trained on", "[cli]") {

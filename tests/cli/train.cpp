@@ -2,6 +2,7 @@
 // interrupt loses nothing.
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
@@ -246,4 +247,40 @@ TEST_CASE("a device asked for timing alone shows no losses and saves nothing", "
       tiny_training({"--device", "trn1:numerics=off", "--steps", "2", "--save", "/tmp/none.safetensors"}));
   CHECK(saving.status == 2);
   CHECK_THAT(saving.error, ContainsSubstring("computes no numbers"));
+}
+
+TEST_CASE("train never writes over a file that it reads or has written", "[cli][train]") {
+  const heddle::test::TemporaryFolder folder;
+  const std::string text = (folder / "text"), state = (folder / "state"), link = (folder / "link");
+  write(text, "to be or not to be, that is the question");
+  const auto refuse = [&](std::vector<std::string> options, const std::string& why) {
+    std::vector<std::string> arguments = {"train",   "--device", "reference", "--steps", "1",
+                                          "--width", "8",        "--layers",  "1"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    const CommandResult result = run_command(arguments);
+    CHECK(result.status == 2);
+    CHECK_THAT(result.error, ContainsSubstring(why));
+  };
+  refuse({"--text", text, "--save", text}, "--save and --text name the same file");
+  refuse({"--text", text, "--trace", (folder / "./text")}, "--trace and --text name the same file");
+  refuse({"--save", state, "--trace", state}, "--save and --trace name the same file");
+  refuse({"--save", ""}, "--save needs the name of a file");
+  refuse({"--resume", ""}, "--resume needs the name of a file");
+  // A link that leads nowhere yet is followed, not replaced.
+  std::filesystem::create_symlink(state, link);
+  succeed(tiny_training({"--device", "reference", "--steps", "1", "--save", link}));
+  CHECK(std::filesystem::is_symlink(link));
+  CHECK(std::filesystem::is_regular_file(state));
+}
+
+TEST_CASE("a checkpoint whose settings contradict each other is refused", "[cli][train]") {
+  const heddle::test::TemporaryFolder folder;
+  const std::string file = (folder / "state");
+  succeed(tiny_training({"--device", "reference", "--steps", "1", "--save", file}));
+  heddle::Checkpoint saved = heddle::load_checkpoint(file);
+  saved.metadata["digits"] = "8";
+  heddle::save_checkpoint(file, saved);
+  const CommandResult result = run_command({"train", "--resume", file, "--steps", "2"});
+  CHECK(result.status == 1);
+  CHECK_THAT(result.error, ContainsSubstring("context"));
 }

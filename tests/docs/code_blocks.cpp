@@ -47,3 +47,23 @@ TEST_CASE("every code block of the guides that names a file is a part of that fi
   }
   REQUIRE(blocks > 0);
 }
+
+TEST_CASE("the code in backend.h's comment is the toy's") {
+  const std::filesystem::path root = HEDDLE_SOURCE_DIR;
+  std::istringstream header(contents(root / "runtime/include/heddle/backend.h"));
+  const auto squeezed = [](const std::string& text) {
+    std::string kept;
+    for (const char c : text)
+      if (c != ' ' && c != '\n') kept += c;
+    return kept;
+  };
+  const std::string toy = squeezed(contents(root / "examples/backend_toy/toy.cpp"));
+  size_t lines = 0;
+  for (std::string line; std::getline(header, line) && line != "#pragma once";) {
+    if (!line.starts_with("//   ")) continue;
+    INFO(line);
+    CHECK(toy.find(squeezed(line.substr(5))) != std::string::npos);
+    ++lines;
+  }
+  CHECK(lines > 5);
+}

@@ -1,7 +1,7 @@
 #include "heddle/session.h"
 
 #include "heddle/ops.h"
-#include "tests/catch.h"
+#include "tests/expect_error.h"
 
 using namespace heddle;
 
@@ -126,7 +126,7 @@ TEST_CASE("Positional runs bind the caller's memory and skip unwanted outputs") 
   std::vector<Tensor> in{Tensor::full(1, f32, {4})}, out{Tensor(f32, {4}), Tensor()};
   session.run(in, out);
   REQUIRE(out[0].at(3) == 2);
-  REQUIRE(session.last_run().host_copies == 0);
+  REQUIRE(session.last_run().copies == 0);
   out[1] = Tensor(f32, {4});
   session.run(in, out);
   REQUIRE(out[1].at(0) == 3);
@@ -189,7 +189,65 @@ TEST_CASE("A device without room says what was asked for") {
   } catch (const Error& e) {
     REQUIRE(e.code() == ErrorCode::out_of_memory);
     REQUIRE(std::string(e.what()).find("4096") != std::string::npos);
+    REQUIRE(std::string(e.what()).find("'w'") != std::string::npos);
+    REQUIRE(std::string(e.what()).find("larger memory=BYTES") != std::string::npos);
   }
+}
+
+TEST_CASE("A plan without room says what it needs") {
+  Graph g;
+  g.output("y", exp(g.variable("w", f32, {64})) + 1.0);
+  Session session(g, {Device::open("trn1:memory=4096")});
+  try {
+    session.run({});
+    FAIL("the working memory of a NeuronCore fitted into 4096 bytes");
+  } catch (const Error& e) {
+    REQUIRE(e.code() == ErrorCode::out_of_memory);
+    REQUIRE(std::string(e.what()).find("the plan needs") != std::string::npos);
+    REQUIRE(std::string(e.what()).find("256 for variables") != std::string::npos);
+    REQUIRE(std::string(e.what()).find("larger memory=BYTES") != std::string::npos);
+  }
+}
+
+TEST_CASE("A run counts the copies that explain lists") {
+  Graph g;
+  const Value x = g.input("x", f32, {2, 3}), w = g.variable("w", f32, {3});
+  g.output("p", softmax(x * w));
+  g.pin("cpu");
+  g.output("q", exp(x * w));
+  Session session(g, {Device::open("trn1"), Device::open("cpu")});
+  const Explanation plan = session.explain();
+  session.run({{"x", Tensor(f32, {2, 3})}});
+  uint64_t bytes = 0;
+  for (const Explanation::CopyRow& copy : plan.copies) bytes += copy.bytes;
+  REQUIRE(plan.copies.size() >= 3);  // x up, w across, p down
+  REQUIRE(plan.crossings() == 1);
+  REQUIRE(session.last_run().copies == plan.copies.size());
+  REQUIRE(session.last_run().copy_bytes == bytes);
+  REQUIRE(session.last_run().crossings == 1);
+}
+
+TEST_CASE("Sessions take options without variables, and refuse to freeze what they update") {
+  Graph still, moving;
+  still.output("y", still.variable("w", f32, {2}) + 1.0);
+  const Value w = moving.variable("w", f32, {2});
+  moving.update(w, w + 1.0);
+  Session session(still, {reference()}, {}, {.freeze = true});
+  REQUIRE(session.run({}).at("y").at(0) == 1);
+  test::expect_error(ErrorCode::invalid_argument, "freeze",
+                     [&] { Session(moving, {reference()}, {}, {.freeze = true}); });
+}
+
+TEST_CASE("explain wants every named size, and no other") {
+  Graph g;
+  g.output("y", g.input("x", f32, {"batch", "width"}) + 1.0);
+  Session session(g, {reference()});
+  test::expect_error(ErrorCode::not_found, "explain({{\"batch\", N}, {\"width\", N}})",
+                     [&] { session.explain(); });
+  test::expect_error(ErrorCode::not_found, "'btch'; there are: batch, width", [&] {
+    session.explain({{"btch", 3}});
+  });
+  REQUIRE(session.explain({{"batch", 3}, {"width", 2}}).nodes.size() == 1);
 }
 
 TEST_CASE("run_async gives the results of run, and the error of a cancelled run") {

@@ -32,8 +32,8 @@ file(RENAME ${WORK}/first ${WORK}/moved)
 set(heddle ${WORK}/moved/bin/heddle)
 run(${heddle} --help)
 
-# The examples, as their first lines say to build and run them.
-build(${SOURCE}/examples examples)
+# The examples, as installed and as their first lines say to build and run them.
+build(${WORK}/moved/share/doc/heddle/examples examples)
 run(${WORK}/examples/hello)
 expect("cpu +float32.2,3. {.*trn1 +float32.2,3. {")
 run(${WORK}/examples/train_mlp)
@@ -44,7 +44,7 @@ run(${WORK}/examples/systolic_softmax trn2 200 512)
 expect("simulated time.*never run on Trainium.*bottleneck")
 
 # The toy backend: by file and by HEDDLE_PLUGIN_PATH, as a file and as a folder.
-build(${SOURCE}/examples/backend_toy toy)
+build(${WORK}/moved/share/doc/heddle/examples/backend_toy toy)
 set(plugin ${WORK}/toy/libtoy.so)
 run(${heddle} conform --plugin ${plugin})
 expect("toy conforms in what it offers")

@@ -96,7 +96,25 @@ TEST_CASE("errors name the op, the node, its operands and the remedy") {
   expect_error(ErrorCode::dtype_mismatch, "use convert", [&] { add(a, h); });
   expect_error(ErrorCode::shape_mismatch, "batch and 10 (axis -2) are neither equal nor 1",
                [&] { add(a, b); });
+  expect_error(ErrorCode::shape_mismatch,
+               "add 'layer0/add' (float32[batch,784], float32[10,784]): ", [&] { a + b; });
   CHECK(g.node_count() == 0);
+}
+
+TEST_CASE("errors name the function that was called, once, and the value of another graph") {
+  Graph g, other;
+  const Value a = g.input("a", f32, {2, 3}), b = g.input("b", f32, {4}), n = g.input("n", i32, {4});
+  const Value y = other.input("y", f32, {2, 3});
+  CHECK(expect_error(ErrorCode::shape_mismatch, "do not broadcast", [&] {
+          a + b;
+        }).starts_with("add (float32[2,3], float32[4]): "));
+  CHECK(expect_error(ErrorCode::shape_mismatch, "rows", [&] { matmul(a, a); }).starts_with("matmul ("));
+  const std::string mixed =
+      expect_error(ErrorCode::dtype_mismatch, "both operands must have one dtype", [&] { equal(b, n); });
+  CHECK(mixed.find("equal", 1) == std::string::npos);
+  expect_error(ErrorCode::invalid_argument, "add: the value 'y' (float32[2,3]) belongs to another graph",
+               [&] { a + y; });
+  expect_error(ErrorCode::invalid_argument, "'y'", [&] { g.output("out", y); });
 }
 
 TEST_CASE("operands and attributes are checked against the schema") {

@@ -67,3 +67,15 @@ TEST_CASE("constants and tensors; what does not fit is refused") {
   expect_error(ErrorCode::invalid_argument, "undefined",
                [&] { initial_value(init::tensor({}), "w", i32, {2}, 0); });
 }
+
+TEST_CASE("a variable that could not start is refused where it is declared") {
+  Graph g;
+  const Tensor three = Tensor::of<float>({1, 2, 3}, {3});
+  expect_error(ErrorCode::shape_mismatch, "variable 'w' (float32[2]): the tensor is [3]",
+               [&] { g.variable("w", f32, {2}, init::tensor(three)); });
+  expect_error(ErrorCode::dtype_mismatch, "Tensor::to",
+               [&] { g.variable("w", f64, {3}, init::tensor(three)); });
+  expect_error(ErrorCode::dtype_mismatch, "float dtype", [&] { g.variable("n", i32, {3}, init::normal(1)); });
+  CHECK(g.variables().empty());
+  g.variable("w", f32, {3}, init::tensor(three));
+}

@@ -165,6 +165,9 @@ TEST_CASE("float steps at special values") {
   CHECK(real(ScalarOp::mod, {5.5, 2}) == 1.5);
   CHECK(real(ScalarOp::mod, {-5.5, 2}) == 0.5);
   CHECK(real(ScalarOp::mod, {5.5, -2}) == -0.5);
+  CHECK(real(ScalarOp::mod, {3.4e38, 1e-20}) < 1e-20);
+  CHECK(real(ScalarOp::mod, {1, infinity}) == 1);
+  CHECK(real(ScalarOp::mod, {-1, infinity}) == infinity);
   CHECK(std::isnan(real(ScalarOp::mod, {1, 0})));
   CHECK(real(ScalarOp::round, {0.5}) == 0);
   CHECK(real(ScalarOp::round, {1.5}) == 2);

@@ -1,4 +1,6 @@
 // Shape rules: named sizes go through, and what does not fit is refused with the reason.
+#include <limits>
+
 #include <array>
 
 #include "heddle/ops.h"
@@ -33,11 +35,11 @@ TEST_CASE("pointwise builders: broadcasting, result dtypes, numbers") {
   CHECK((-o.n).dtype() == i32);
   expect_error(
       dtype,
-      "add (x: float32[batch,4,6], h: float16[6]): add: both operands must have one dtype; use convert",
+      "add (x: float32[batch,4,6], h: float16[6]): both operands must have one dtype; use convert",
       [&] { add(o.x, o.h); });
   expect_error(shape, "do not broadcast", [&] { add(o.x, o.w); });
   expect_error(argument, "0.5", [&] { mul(o.n, 0.5); });
-  expect_error(dtype, "exp: needs floats", [&] { exp(o.n); });
+  expect_error(dtype, "exp (n: int32[batch]): needs floats", [&] { exp(o.n); });
   expect_error(argument, "lower bound", [&] { clamp(o.x, 2, 1); });
   expect_error(dtype, "condition must be bool", [&] { select(o.x, o.x, o.x); });
 }
@@ -127,6 +129,9 @@ TEST_CASE("slice and split") {
   CHECK(split(o.x, {1, 5}, 2)[1].dims() == Dims{"batch", 4, 5});
   CHECK(split(concat({o.x, o.x}, 0), 2, 0)[1].dims() == o.x.dims());
   expect_error(shape, "equal parts", [&] { split(o.x, 4, 2); });
+  expect_error(shape, "equal parts", [&] { split(o.x, std::numeric_limits<int64_t>::max(), 2); });
+  const int64_t most = std::numeric_limits<int64_t>::max();
+  expect_error(shape, "do not add up", [&] { split(o.x, {most, most, 8}, 2); });
   expect_error(shape, "equal parts", [&] { split(o.x, 2, 0); });
   expect_error(shape, "do not add up", [&] { split(o.x, {1, 4}, 2); });
 }

@@ -39,7 +39,8 @@ TEST_CASE("the table aligns its columns and names refusals, copies and memory", 
         "memory  intermediates  at least  variables  constants\n"
         "cpu          2.00 KiB  1.00 KiB   4.00 KiB          0\n"
         "\n"
-        "2 nodes in 2 partitions; cpu: 1 node, 8 flop; toy: 1 node, 2.50 Mflop; 1 copy, 128 B\n");
+        "2 nodes in 2 partitions; cpu: 1 node, 8 flop; toy: 1 node, 2.50 Mflop; 1 copy (1 between devices), "
+        "128 B\n");
 }
 
 TEST_CASE("the table shortens long types, the document does not", "[explain]") {

@@ -15,6 +15,14 @@ TEST_CASE("the blocked matmul keeps the tensor engine busy") {
   CHECK(b.hbm <= (4096.0 * 8192 + 8192.0 * 8192 * 8 + 4096.0 * 8192) * 2 / 820e3);
 }
 
+TEST_CASE("a contraction whose strips do not fit reads each operand of a block once") {
+  // 256 KiB of a partition for a strip of 128 rows; the result is one block.
+  const KernelBounds b = measure(matmul_case(512, 65536, 512, f32, true));
+  CHECK(b.hbm <= (2 * 512.0 * 65536 + 512.0 * 512) * 4 / 820e3);
+  CHECK(b.binding().name == std::string("pe"));
+  CHECK(b.percent_of(b.pe) >= 90);
+}
+
 TEST_CASE("attention is bound by the port of PSUM") {
   const KernelBounds full = measure(attention_case(1, 4096, 128, false)),
                      causal = measure(attention_case(1, 4096, 128, true));

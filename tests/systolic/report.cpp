@@ -111,8 +111,11 @@ TEST_CASE("shares and breakdowns add up on random kernels", "[systolic]") {
         CHECK(share.get<double>() <= 1);
         busy += share.get<double>() * activity.at("slice_time").get<double>();
       }
-      CHECK(std::abs(busy - report.at(std::string(engine) + "_engine_active_time").get<double>()) <=
-            5e-4 * total);  // shares are rounded to three digits
+      // Shares are rounded to three digits. Loads of the scalar engine's tables are active time without an
+      // instruction to draw, so its activity may be less.
+      const double active = report.at(std::string(engine) + "_engine_active_time").get<double>();
+      CHECK(busy <= active + 5e-4 * total);
+      if (std::string(engine) != "scalar") CHECK(busy >= active - 5e-4 * total);
     }
     CHECK(report.at("total_active_time_percent").get<double>() <= 100 + 1e-9);
     CHECK(report.at("total_active_time_percent").get<double>() >=

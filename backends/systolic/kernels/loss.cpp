@@ -109,9 +109,11 @@ void emit_forward(const NodeContext& c) {
       rows.reduce(picked, AluOp::add, r, b,
                   [&](const Tile& part) { nc.tensor_reduce(part, AluOp::add, chosen); });
     }
-    nc.activation(lse, Function::log, sum);
-    nc.tensor_scalar(lse, lse, {AluOp::subtract, negative_max});
-    nc.tensor_tensor(loss, lse, AluOp::subtract, picked);
+    // log(sum) - (picked - max): the difference of large logits is taken first, where it is exact.
+    nc.activation(loss, Function::log, sum);
+    nc.tensor_scalar(lse, loss, {AluOp::subtract, negative_max});
+    nc.tensor_tensor(picked, picked, AluOp::add, negative_max);
+    nc.tensor_tensor(loss, loss, AluOp::subtract, picked);
     // found / found is 1 for a class that exists and NaN for one that does not
     nc.tensor_tensor(found, found, AluOp::divide, found);
     nc.tensor_tensor(loss, loss, AluOp::multiply, found);
@@ -143,8 +145,7 @@ void emit_grad(const NodeContext& c) {
     const Tile negative_lse = rows.scalar(r), kept = rows.scalar(r), exists = rows.scalar(r),
                below = rows.scalar(r), scaled = rows.scalar(r), factor = rows.scalar(r);
     nc.tensor_scalar(negative_lse, lse, {AluOp::multiply, -1.0});
-    // As in the loss: 1 for a class that exists, NaN for one that does not; and 0 where ignored, whatever
-    // dloss is.
+    // As in the loss: 1 for a class that exists, NaN for one that does not.
     nc.tensor_scalar(exists, target, {AluOp::greater_equal, 0.0});
     nc.tensor_scalar(below, target, {AluOp::less, class_count});
     nc.tensor_tensor(exists, exists, AluOp::multiply, below);
@@ -159,8 +160,10 @@ void emit_grad(const NodeContext& c) {
       // (class == target) - p, then times -dloss where kept
       nc.scalar_tensor_tensor(difference, rows.classes_of(r, b), {AluOp::equal, rows.target_in(target, r, b)},
                               AluOp::subtract, probability);
+      // A selection and no product with 0: an ignored row may hold infinities and NaN.
       const Tile result = out_pool.tile(p, {static_cast<int>(b.count)}, c.outputs[0].dtype);
-      nc.tensor_scalar(result, difference, {AluOp::multiply, factor});
+      nc.tensor_scalar(difference, difference, {AluOp::multiply, factor});
+      nc.select(result, kept.repeat(0, static_cast<int>(b.count)), difference, 0.0f);
       nc.dma_store(out.rows(r.begin, r.count).cols(b.begin, b.count), result);
     }
   }

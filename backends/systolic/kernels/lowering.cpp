@@ -32,9 +32,10 @@ backend::Offer floats_and_indices(const backend::NodeRef& node) { return check(n
 const Lowering* find_lowering(std::string_view op) {
   static const std::map<std::string, const Lowering*, std::less<>> table = [] {
     std::map<std::string, const Lowering*, std::less<>> all;
-    for (const auto family : {attention_lowerings, convert_lowerings, gather_lowerings, layout_lowerings,
-                              loss_lowerings, matmul_lowerings, normalize_lowerings, optimizer_lowerings,
-                              pointwise_lowerings, random_lowerings, reduce_lowerings, softmax_lowerings})
+    for (const auto family :
+         {attention_lowerings, convert_lowerings, gather_lowerings, layout_lowerings, loss_lowerings,
+          matmul_lowerings, normalize_lowerings, optimizer_lowerings, pointwise_lowerings, random_lowerings,
+          reduce_lowerings, rope_lowerings, softmax_lowerings})
       for (const Lowering& l : family()) all.emplace(l.op, &l);
     return all;
   }();

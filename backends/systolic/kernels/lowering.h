@@ -56,6 +56,7 @@ std::span<const Lowering> optimizer_lowerings();
 std::span<const Lowering> pointwise_lowerings();
 std::span<const Lowering> random_lowerings();
 std::span<const Lowering> reduce_lowerings();
+std::span<const Lowering> rope_lowerings();
 std::span<const Lowering> softmax_lowerings();
 
 // Null when no engine path exists for the op.

@@ -138,7 +138,7 @@ class Walk {
   Dependencies run() {
     const auto n = static_cast<uint32_t>(stream_.instructions.size());
     made_.first.reserve(n + 1);
-    made_.edge.reserve(static_cast<size_t>(n) * 3);
+    made_.edge.reserve(static_cast<size_t>(n) * 5);
     std::array<uint32_t, engine_count> last_pinned;
     last_pinned.fill(none);
     for (current_ = 0; current_ < n; ++current_) {
@@ -173,11 +173,13 @@ class Walk {
   void add(uint32_t producer, Dependence kind) {
     const uint32_t known = edge_to_[producer];
     if (known < made_.edge.size() && known >= begin_ && made_.edge[known].producer == producer) {
-      made_.edge[known].kind = std::min(made_.edge[known].kind, kind);
+      made_.edge[known].kind = std::min(Dependence{made_.edge[known].kind}, kind);
       return;
     }
     edge_to_[producer] = static_cast<uint32_t>(made_.edge.size());
-    made_.edge.push_back({producer, kind});
+    Edge edge;
+    edge.producer = producer, edge.kind = kind;
+    made_.edge.push_back(edge);
   }
 
   // Everything that touched the tiles that lay where this one lies, back to one that was used at all.

@@ -25,9 +25,10 @@ enum class Dependence : uint8_t {
 };
 
 struct Edge {
-  uint32_t producer;
-  Dependence kind;
+  uint32_t producer : 29;  // of at most 2^29 instructions
+  Dependence kind : 3;
 };
+static_assert(sizeof(Edge) == 4);
 
 struct Dependencies {
   std::vector<uint32_t> first;  // edge[first[i] .. first[i + 1]) are those of instruction i

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <numeric>
 #include <queue>
 
@@ -26,6 +27,23 @@ struct Lane {
   int64_t free = 0;
 };
 
+// An instruction in the window.
+struct Slot {
+  int64_t ready_at = 0;     // by the producers that are placed
+  uint32_t missing = 0;     // producers that are not
+  uint32_t waiters = none;  // list of the instructions that miss this one
+  bool placed = false;
+};
+// One instruction of the window waits for another.
+struct Waiter {
+  uint32_t instruction, next;
+  Dependence kind;
+};
+// Of a placed instruction: when its results may be used, and when its queue may go on.
+struct Placed {
+  int64_t end, issued;
+};
+
 }  // namespace
 
 std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& dependencies, const CostModel& cost,
@@ -35,34 +53,56 @@ std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& depende
   std::iota(order.begin(), order.end(), 0u);
   if (window == 0 || n == 0) return order;
 
-  // Consumers of each instruction, from its edges the other way round.
-  std::vector<uint32_t> first(n + 2, 0), consumer(dependencies.edge.size()), missing(n, 0);
-  for (const Edge& e : dependencies.edge) ++first[e.producer + 2];
-  std::partial_sum(first.begin(), first.end(), first.begin());
-  for (uint32_t i = 0; i < n; ++i)
-    for (const Edge& e : dependencies.of(i)) consumer[first[e.producer + 1]++] = i, ++missing[i];
-
-  std::vector<int64_t> ready_at(n, 0), issued(n, 0);
-  std::vector<bool> placed(n, false);
+  // Only the window is looked at: an instruction's producers are placed or in it.
+  const uint32_t mask = std::bit_ceil(std::min(static_cast<uint32_t>(window), n)) - 1;
+  std::vector<Slot> slot(size_t{mask} + 1);
+  std::vector<Placed> placed(n);
+  std::vector<Waiter> waiter;
+  uint32_t unused = none;  // list of waiters that were served
   std::array<Lane, engine_count> lane;
-  uint32_t oldest = 0, admitted = 0;  // instructions before `admitted` are in the window
-  size_t filled = 0;
+  uint32_t oldest = 0, admitted = 0;  // instructions before `admitted` are in the window, or placed
   const int64_t hop = cost.hop(), dma_fixed = cost.dma_start() + cost.dma_done();
+
+  const auto usable_at = [&](uint32_t producer, const CostKind& consumer, Dependence kind) {
+    const CostKind& p = cost.kind(producer);
+    const bool same = p.engine == consumer.engine && !p.asynchronous;
+    // Order and accumulation within one engine cost nothing but the order itself.
+    if (same && !consumer.asynchronous && kind != Dependence::data && kind != Dependence::weights)
+      return placed[producer].issued;
+    return placed[producer].end + (same ? 0 : hop);
+  };
   const auto offer = [&](uint32_t i) {
-    lane[static_cast<size_t>(stream.instructions[i].engine)].waiting.push({ready_at[i], i});
+    lane[static_cast<size_t>(cost.kind(i).engine)].waiting.push({slot[i & mask].ready_at, i});
   };
   const auto admit = [&] {
-    const uint32_t end =
+    const auto end =
         static_cast<uint32_t>(std::min<uint64_t>(n, uint64_t{oldest} + static_cast<uint64_t>(window)));
-    for (; admitted < end; ++admitted)
-      if (missing[admitted] == 0) offer(admitted);
+    for (; admitted < end; ++admitted) {
+      Slot& s = slot[admitted & mask];
+      s = Slot();
+      const CostKind& kind = cost.kind(admitted);
+      for (const Edge& e : dependencies.of(admitted)) {
+        if (e.producer < oldest || slot[e.producer & mask].placed) {
+          s.ready_at = std::max(s.ready_at, usable_at(e.producer, kind, e.kind));
+          continue;
+        }
+        if (unused == none) unused = static_cast<uint32_t>(waiter.size()), waiter.push_back({0, none, e.kind});
+        const uint32_t w = unused;
+        unused = waiter[w].next;
+        uint32_t& list = slot[e.producer & mask].waiters;
+        waiter[w] = {admitted, list, e.kind};
+        list = w;
+        ++s.missing;
+      }
+      if (s.missing == 0) offer(admitted);
+    }
   };
   admit();
   int64_t dma_free = 0;  // the engines together, as one server
-  while (filled < n) {
+  for (uint32_t filled = 0; filled < n; ++filled) {
     size_t best = lane.size();
     int64_t best_start = 0;
-    uint32_t best_instruction = none;
+    uint32_t i = none;
     for (size_t q = 0; q < lane.size(); ++q) {
       Lane& l = lane[q];
       while (!l.waiting.empty() && l.waiting.top().at <= l.free)
@@ -75,42 +115,36 @@ std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& depende
         start = l.waiting.top().at, instruction = l.waiting.top().instruction;
       else
         continue;
-      if (best == lane.size() || start < best_start ||
-          (start == best_start && instruction < best_instruction))
-        best = q, best_start = start, best_instruction = instruction;
+      if (best == lane.size() || start < best_start || (start == best_start && instruction < i))
+        best = q, best_start = start, i = instruction;
     }
     Lane& l = lane[best];
     if (!l.now.empty())
       l.now.pop();
     else
       l.waiting.pop();
-    const uint32_t i = best_instruction;
-    const Instruction& instruction = stream.instructions[i];
-    const Cost& c = cost.cost(instruction);
-    int64_t end = best_start + c.latency;
-    l.free = best_start + c.interval;
-    if (is_dma(instruction.opcode)) {
-      const DmaCost& d = cost.dma(instruction);
+    const CostKind& kind = cost.kind(i);
+    int64_t end = best_start + kind.cost.latency;
+    l.free = best_start + kind.cost.interval;
+    if (kind.asynchronous) {
+      const DmaCost& d = kind.dma;
       const int64_t busy = d.partitions > 0 ? d.per_partition * std::min(8, d.partitions) : d.spread;
       dma_free = std::max(dma_free, best_start) + std::max(busy, d.hbm);
       end = dma_free + dma_fixed;
     }
-    order[filled++] = i;
-    placed[i] = true;
-    for (uint32_t k = first[i]; k < first[i + 1]; ++k) {
-      const uint32_t next = consumer[k];
-      const Instruction& to = stream.instructions[next];
-      const bool same = to.engine == instruction.engine && !is_dma(instruction.opcode);
-      int64_t at = end + (same ? 0 : hop);
-      // Order and accumulation within one engine cost nothing but the order itself.
-      for (const Edge& e : dependencies.of(next))
-        if (e.producer == i && same && !is_dma(to.opcode) && e.kind != Dependence::data &&
-            e.kind != Dependence::weights)
-          at = l.free;
-      ready_at[next] = std::max(ready_at[next], at);
-      if (--missing[next] == 0 && next < admitted) offer(next);
+    order[filled] = i;
+    placed[i] = {end, l.free};
+    Slot& own = slot[i & mask];
+    own.placed = true;
+    for (uint32_t w = own.waiters; w != none;) {
+      const uint32_t next = waiter[w].instruction, after = waiter[w].next;
+      Slot& s = slot[next & mask];
+      s.ready_at = std::max(s.ready_at, usable_at(i, cost.kind(next), waiter[w].kind));
+      if (--s.missing == 0) offer(next);
+      waiter[w].next = unused, unused = w;
+      w = after;
     }
-    while (oldest < n && placed[oldest]) ++oldest;
+    while (oldest < admitted && slot[oldest & mask].placed) ++oldest;
     admit();
   }
   return order;

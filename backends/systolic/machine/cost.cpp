@@ -1,7 +1,9 @@
 #include "systolic/machine/cost.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <tuple>
 
 namespace heddle::systolic {
 namespace {
@@ -34,6 +36,33 @@ double inner_stride_bytes(const View& v) {
   return 0;
 }
 
+// Whether two instructions cost the same because they are the same but for which tiles and values they name, and
+// but for numbers that no cost looks at.
+bool alike(const Stream& stream, const Instruction& a, const Instruction& b) {
+  static_assert(sizeof(Instruction) == 56, "a new field belongs here, if a cost may depend on it");
+  const auto fields = [](const Instruction& i) {
+    return std::tuple(i.opcode, i.engine, i.op0, i.op1, i.reduce, i.function, i.view_count, bool{i.transposed},
+                      bool{i.skip}, bool{i.integer}, bool{i.double_row}, bool{i.onezero_stationary},
+                      bool{i.onezero_moving}, i.array_rows, i.array_columns, i.extra, i.imm2 == 0,
+                      i.region == none, i.region_out == none);
+  };
+  if (fields(a) != fields(b)) return false;
+  for (size_t v = 0; v < a.view_count; ++v) {
+    const View &p = stream.views[a.view + v], &q = stream.views[b.view + v];
+    if (p.partitions != q.partitions || p.partition_start != q.partition_start || p.rank != q.rank ||
+        p.role != q.role || p.dtype != q.dtype || p.size != q.size || p.stride != q.stride ||
+        stream.tiles[p.tile].memory != stream.tiles[q.tile].memory)
+      return false;
+  }
+  const auto same_box = [&](uint32_t r, uint32_t s) {
+    if (r == none) return true;
+    const Region &p = stream.regions[r], &q = stream.regions[s];
+    return p.dtype == q.dtype && p.rank == q.rank && p.dynamic == q.dynamic && p.size == q.size &&
+           p.stride == q.stride;
+  };
+  return same_box(a.region, b.region) && same_box(a.region_out, b.region_out);
+}
+
 }  // namespace
 
 int64_t picoseconds(double cycles, double ghz) { return static_cast<int64_t>(cycles * 1000.0 / ghz + 0.5); }
@@ -51,13 +80,36 @@ CostModel::CostModel(const Stream& stream, Column column)
   hop_ = from_nanoseconds(device_.sync.hop_ns);
   dma_start_ = from_nanoseconds(device_.dma.start_ns.in(column));
   dma_done_ = from_nanoseconds(device_.dma.done_ns.in(column));
-  cost_.reserve(stream.instructions.size());
-  dma_index_.reserve(stream.instructions.size());
-  for (const Instruction& i : stream.instructions) {
-    dma_index_.push_back(static_cast<uint32_t>(dma_.size()));
-    if (is_dma(i.opcode)) dma_.push_back(dma_of(i));
-    cost_.push_back(cost_of(i));
+  // Loops emit the same instruction again and again: the last one from the same place is asked first.
+  const auto n = static_cast<uint32_t>(stream.instructions.size());
+  std::array<uint32_t, 256> recent;
+  recent.fill(none);
+  kind_.resize(n);
+  for (uint32_t k = 0; k < n; ++k) {
+    const Instruction& i = stream.instructions[k];
+    uint32_t& last = recent[(i.where.line() * 31 + static_cast<uint32_t>(i.opcode)) % recent.size()];
+    if (last != none && alike(stream, stream.instructions[last], i)) {
+      kind_[k] = kind_[last];
+    } else {
+      kind_[k] = static_cast<uint32_t>(kinds_.size());
+      kinds_.push_back(kind_of(i));
+    }
+    last = k;
   }
+}
+
+CostKind CostModel::kind_of(const Instruction& i) const {
+  CostKind k;
+  k.engine = i.engine;
+  k.asynchronous = is_dma(i.opcode);
+  k.matmul = i.opcode == Opcode::matmul, k.transpose = i.opcode == Opcode::transpose;
+  if (k.asynchronous) k.dma = dma_of(i);
+  k.cost = cost_of(i, k.dma);
+  if (i.engine == Engine::act && (i.opcode == Opcode::activation || i.opcode == Opcode::activation_reduce))
+    k.table = table_[static_cast<size_t>(i.function)];
+  for (const View& v : stream_.views_of(i))
+    (stream_.tiles[v.tile].memory == Memory::psum ? k.in_psum : k.in_sbuf) = true;
+  return k;
 }
 
 Cost CostModel::pe(const Instruction& i) const {
@@ -232,14 +284,14 @@ Cost CostModel::gpsimd(const Instruction& i) const {
           picoseconds(work, g.ghz)};
 }
 
-Cost CostModel::cost_of(const Instruction& i) const {
+Cost CostModel::cost_of(const Instruction& i, const DmaCost& transfer) const {
   if (is_dma(i.opcode)) {
     const DmaDescription& d = device_.dma;
     const bool indirect = i.opcode == Opcode::dma_gather || i.opcode == Opcode::dma_scatter;
     const bool dynamic = indirect || (i.region != none && stream_.regions[i.region].dynamic);
     double ns = d.issue_ns;
     if (dynamic) ns = d.dynamic_issue_ns;
-    if (indirect) ns += d.dynamic_descriptor_ns * static_cast<double>(dma(i).descriptors);
+    if (indirect) ns += d.dynamic_descriptor_ns * static_cast<double>(transfer.descriptors);
     return {from_nanoseconds(ns), from_nanoseconds(ns)};
   }
   switch (i.engine) {

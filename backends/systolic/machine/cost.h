@@ -40,21 +40,27 @@ struct DmaCost {
   bool dynamic = false;  // descriptors are made at run time: the figures are a bound
 };
 
+// What instructions of one shape have in common: all that queues need to know of an instruction.
+struct CostKind {
+  Cost cost;
+  DmaCost dma;                // of a transfer
+  int table = -1;             // of an activation's function; -1: any table holds it
+  Engine engine{};            // whose queue it is in
+  bool asynchronous = false;  // a transfer: its queue does not wait for it
+  bool matmul = false, transpose = false;
+  bool in_psum = false, in_sbuf = false;  // where its operands lie
+};
+
 class CostModel {
  public:
   // Costs every instruction of the stream, which must stay as it is while the model is in use.
   CostModel(const Stream& stream, Column column);
 
   // Of an instruction of the stream.
-  const Cost& cost(const Instruction& i) const { return cost_[index(i)]; }
-  const DmaCost& dma(const Instruction& i) const { return dma_[dma_index_[index(i)]]; }
-  // Table of an activation's function; -1: any table holds it.
-  int table(const Instruction& i) const {
-    return i.engine == Engine::act &&
-                   (i.opcode == Opcode::activation || i.opcode == Opcode::activation_reduce)
-               ? table_[static_cast<size_t>(i.function)]
-               : -1;
-  }
+  const CostKind& kind(uint32_t instruction) const { return kinds_[kind_[instruction]]; }
+  const Cost& cost(const Instruction& i) const { return kind(index(i)).cost; }
+  const DmaCost& dma(const Instruction& i) const { return kind(index(i)).dma; }
+  int table(const Instruction& i) const { return kind(index(i)).table; }
   int64_t table_load() const { return table_load_; }
   int64_t hop() const { return hop_; }
   int64_t dma_start() const { return dma_start_; }
@@ -62,8 +68,11 @@ class CostModel {
   Column column() const { return column_; }
 
  private:
-  size_t index(const Instruction& i) const { return static_cast<size_t>(&i - stream_.instructions.data()); }
-  Cost cost_of(const Instruction& i) const;
+  uint32_t index(const Instruction& i) const {
+    return static_cast<uint32_t>(&i - stream_.instructions.data());
+  }
+  CostKind kind_of(const Instruction& i) const;
+  Cost cost_of(const Instruction& i, const DmaCost& dma) const;
   DmaCost dma_of(const Instruction& i) const;
   Cost pe(const Instruction& i) const;
   Cost act(const Instruction& i) const;
@@ -74,9 +83,8 @@ class CostModel {
   const Stream& stream_;
   const Description& device_;
   Column column_;
-  std::vector<Cost> cost_;
-  std::vector<DmaCost> dma_;
-  std::vector<uint32_t> dma_index_;  // by instruction
+  std::vector<uint32_t> kind_;  // by instruction
+  std::vector<CostKind> kinds_;
   std::vector<int> table_;
   int64_t table_load_, hop_, dma_start_, dma_done_;
 };

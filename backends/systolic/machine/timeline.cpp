@@ -34,6 +34,8 @@ struct Queue {
   int64_t load_time = 0;    // ACT: table load within the gap before the start
   Cause cause = Cause::launch;
   uint32_t binding = none;
+  const CostKind* kind = nullptr;
+  bool psum_port = false, sbuf_port = false;  // it takes
 
   bool empty() const { return next == instruction.size(); }
   uint32_t head() const { return instruction[next]; }
@@ -51,8 +53,15 @@ class Machine {
     timing_.column = cost.column();
     timing_.record.resize(stream.instructions.size());
     for (Record& r : timing_.record) r.end = untimed;
-    for (uint32_t i : order)
-      queue_[static_cast<size_t>(stream.instructions[i].engine)].instruction.push_back(i);
+    std::array<size_t, engine_count> count{};
+    size_t transfers = 0;
+    for (uint32_t i : order) {
+      ++count[static_cast<size_t>(cost.kind(i).engine)];
+      transfers += cost.kind(i).asynchronous;
+    }
+    for (size_t q = 0; q < count.size(); ++q) queue_[q].instruction.reserve(count[q]);
+    for (uint32_t i : order) queue_[static_cast<size_t>(cost.kind(i).engine)].instruction.push_back(i);
+    timing_.transfer.reserve(transfers);
     hop_ = cost.hop();
     ramp_ = static_cast<int64_t>(std::llround(device_.throttle.ramp_us * 1e6));
     window_ = static_cast<int64_t>(std::llround(device_.throttle.window_us * 1e6));
@@ -69,7 +78,8 @@ class Machine {
         int64_t at = queue_[q].start;
         Cause why = queue_[q].cause;
         uint32_t by = queue_[q].binding;
-        wait_for_ports(q, at, why, by);
+        if (queue_[q].psum_port) wait_for_port(psum_port_, queue_[q], at, why, by);
+        if (queue_[q].sbuf_port) wait_for_port(sbuf_port_, queue_[q], at, why, by);
         if (best == queue_.size() || at < start) best = q, start = at, cause = why, binding = by;
       }
       if (best == queue_.size()) deadlock();
@@ -80,8 +90,6 @@ class Machine {
   }
 
  private:
-  static bool asynchronous(Opcode opcode) { return is_dma(opcode); }
-
   // Computes when the head of a queue may start, as soon as all its producers are timed.
   bool refresh(size_t q) {
     Queue& queue = queue_[q];
@@ -89,9 +97,9 @@ class Machine {
     if (queue.ready) return true;
     if (queue.blocked != none && timing_.record[queue.blocked].end == untimed) return false;
     const uint32_t index = queue.head();
-    const Instruction& i = stream_.instructions[index];
+    const CostKind& kind = cost_.kind(index);
     int64_t start = queue.free, weights = 0;
-    if (i.engine == Engine::pe && array_in_parts_) start = std::max(start, array_free(cost_.cost(i).part));
+    if (kind.engine == Engine::pe && array_in_parts_) start = std::max(start, array_free(kind.cost.part));
     Cause cause = queue.last == none ? Cause::launch : Cause::queue;
     uint32_t binding = queue.last, weights_from = none;
     for (const Edge& e : dependencies_.of(index)) {
@@ -100,50 +108,56 @@ class Machine {
         queue.blocked = e.producer;
         return false;
       }
-      const Instruction& p = stream_.instructions[e.producer];
-      const bool same = p.engine == i.engine && !asynchronous(p.opcode);
+      const CostKind& p = cost_.kind(e.producer);
+      const bool same = p.engine == kind.engine && !p.asynchronous;
       if (e.kind == Dependence::pinned || e.kind == Dependence::accumulate) continue;
       // An engine works in order: it cannot overwrite what its own earlier instructions still read.
-      if (e.kind == Dependence::order && same && !asynchronous(i.opcode)) continue;
-      const int64_t at = producer.end + (same || asynchronous(p.opcode) ? 0 : hop_);
+      if (e.kind == Dependence::order && same && !kind.asynchronous) continue;
+      const int64_t at = producer.end + (same || p.asynchronous ? 0 : hop_);
       if (e.kind == Dependence::weights) {
         if (at > weights) weights = at, weights_from = e.producer;
       } else if (at > start) {
-        start = at, cause = asynchronous(p.opcode) ? Cause::dma : Cause::engine, binding = e.producer;
+        start = at, cause = p.asynchronous ? Cause::dma : Cause::engine, binding = e.producer;
       }
     }
     queue.blocked = none;
     queue.load_time = 0;
-    if (i.opcode == Opcode::matmul) wait_for_weights(i, queue, weights, weights_from, start, cause, binding);
-    const int table = cost_.table(i);
-    if (table >= 0 && table != table_) {
+    if (kind.matmul) wait_for_weights(index, queue, weights, weights_from, start, cause, binding);
+    if (kind.table >= 0 && kind.table != table_) {
       // The load is an instruction of its own in front of this one; it may run while operands are awaited.
       const int64_t loaded = queue.free + cost_.table_load();
       queue.load_time = cost_.table_load();
       if (loaded > start) start = loaded, cause = Cause::table, binding = queue.last;
     }
     queue.start = start, queue.cause = cause, queue.binding = binding;
+    queue.kind = &kind;
+    // Pairs of engines exclude each other from a memory.
+    const bool dve = kind.engine == Engine::dve, engines = !kind.asynchronous;
+    queue.psum_port =
+        kind.in_psum && engines && device_.ports.psum_dve_act && (dve || kind.engine == Engine::act);
+    queue.sbuf_port =
+        kind.in_sbuf && engines && device_.ports.sbuf_dve_gpsimd && (dve || kind.engine == Engine::gpsimd);
     queue.ready = true;
     return true;
   }
 
   // The stationary operand is loaded behind the running multiply, once that has started; the same one stays
   // loaded.
-  void wait_for_weights(const Instruction& i, const Queue& queue, int64_t weights, uint32_t from,
+  void wait_for_weights(uint32_t index, const Queue& queue, int64_t weights, uint32_t from,
                         int64_t& start, Cause& cause, uint32_t& binding) {
-    const View& s = *stream_.view_of(i, Role::stationary);
+    const View& s = *stream_.view_of(stream_.instructions[index], Role::stationary);
     const bool loaded = loaded_ != nullptr && loaded_->tile == s.tile && loaded_->offset == s.offset &&
                         loaded_->partition_start == s.partition_start &&
                         loaded_->partitions == s.partitions && loaded_->size == s.size &&
                         loaded_->stride == s.stride;
     if (loaded) return;
     const bool by_operand = weights > queue.last_start;
-    const int64_t at = std::max(weights, queue.last == none ? 0 : queue.last_start) + cost_.cost(i).load;
+    const int64_t at = std::max(weights, queue.last == none ? 0 : queue.last_start) + cost_.kind(index).cost.load;
     if (at <= start) return;
     start = at;
     cause = Cause::weights, binding = queue.last;
     if (by_operand && from != none) {
-      cause = asynchronous(stream_.instructions[from].opcode) ? Cause::dma : Cause::engine;
+      cause = cost_.kind(from).asynchronous ? Cause::dma : Cause::engine;
       binding = from;
     }
   }
@@ -152,27 +166,8 @@ class Machine {
     int64_t free = 0;
     uint32_t holder = none;
   };
-  // The ports that an instruction takes: pairs of engines that exclude each other.
-  void ports_of(size_t q, Port** port) {
-    port[0] = port[1] = nullptr;
-    const auto engine = static_cast<Engine>(q);
-    const bool psum = device_.ports.psum_dve_act && (engine == Engine::dve || engine == Engine::act);
-    const bool sbuf = device_.ports.sbuf_dve_gpsimd && (engine == Engine::dve || engine == Engine::gpsimd);
-    if (!psum && !sbuf) return;
-    const Instruction& i = stream_.instructions[queue_[q].head()];
-    if (asynchronous(i.opcode)) return;
-    for (const View& v : stream_.views_of(i)) {
-      const bool in_psum = stream_.tiles[v.tile].memory == Memory::psum;
-      if (in_psum && psum) port[0] = &psum_port_;
-      if (!in_psum && sbuf) port[1] = &sbuf_port_;
-    }
-  }
-  void wait_for_ports(size_t q, int64_t& at, Cause& cause, uint32_t& binding) {
-    Port* port[2];
-    ports_of(q, port);
-    for (Port* p : port)
-      if (p != nullptr && p->free > at && p->holder != queue_[q].last)
-        at = p->free, cause = Cause::port, binding = p->holder;
+  void wait_for_port(const Port& port, const Queue& queue, int64_t& at, Cause& cause, uint32_t& binding) {
+    if (port.free > at && port.holder != queue.last) at = port.free, cause = Cause::port, binding = port.holder;
   }
 
   // Small products hold a part of the array each; everything else holds all of it.
@@ -206,33 +201,30 @@ class Machine {
   void issue(size_t q, int64_t start, Cause cause, uint32_t binding) {
     Queue& queue = queue_[q];
     const uint32_t index = queue.head();
-    const Instruction& i = stream_.instructions[index];
+    const CostKind& kind = *queue.kind;
     Record& record = timing_.record[index];
-    Cost c = cost_.cost(i);
+    Cost c = kind.cost;
     QueueTiming& shares = timing_.queue[q];
-    if (i.engine == Engine::pe) {
+    if (kind.engine == Engine::pe) {
       const double slow = cost_.column() == Column::calibrated ? throttle(start, queue.reach) : 1;
       if (slow != 1) {
         c.interval = std::llround(static_cast<double>(c.interval) * slow);
         c.latency = std::llround(static_cast<double>(c.latency) * slow);
       }
       worked_ += c.interval;
-      if (i.opcode == Opcode::matmul) loaded_ = stream_.view_of(i, Role::stationary);
-      if (i.opcode == Opcode::transpose) loaded_ = nullptr;
+      if (kind.matmul) loaded_ = stream_.view_of(stream_.instructions[index], Role::stationary);
+      if (kind.transpose) loaded_ = nullptr;
     }
-    Port* port[2];
-    ports_of(q, port);
-    for (Port* p : port)
-      if (p != nullptr) p->free = start + c.work, p->holder = index;
-    const int table = cost_.table(i);
-    if (table >= 0) table_ = table;
+    if (queue.psum_port) psum_port_ = {start + c.work, index};
+    if (queue.sbuf_port) sbuf_port_ = {start + c.work, index};
+    if (kind.table >= 0) table_ = kind.table;
 
     record.start = start, record.issued = start + c.interval, record.end = start + c.latency;
-    if (i.engine == Engine::pe) take_array(c, record);
+    if (kind.engine == Engine::pe) take_array(c, record);
     record.cause = cause, record.binding = binding;
     int64_t occupied = std::max(record.end, record.issued);
-    if (asynchronous(i.opcode)) {
-      const DmaCost& cost = cost_.dma(i);
+    if (kind.asynchronous) {
+      const DmaCost& cost = kind.dma;
       const DmaEngines::Span span = dma_.take(cost, record.issued + cost_.dma_start());
       record.end = span.end + cost_.dma_done();
       timing_.transfer.push_back({index, span.begin, span.end});
@@ -271,7 +263,7 @@ class Machine {
   // blame only for the time since it was triggered.
   int64_t dma_part(int64_t begin, int64_t end, uint32_t transfer) const {
     int64_t from = end;
-    while (transfer != none && from > begin && asynchronous(stream_.instructions[transfer].opcode)) {
+    while (transfer != none && from > begin && cost_.kind(transfer).asynchronous) {
       const Record& r = timing_.record[transfer];
       from = std::min(from, std::max(r.start, begin));
       if (r.cause != Cause::dma && r.cause != Cause::queue) break;

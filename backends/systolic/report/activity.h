@@ -9,7 +9,8 @@
 namespace heddle::systolic {
 
 // share[resource][slice] is the busy part of the slice, 0 to 1: some instruction of the engine is between
-// start and end (DMA triggers: between start and issue); some transfer moves bytes.
+// start and end (DMA triggers: between start and issue); some transfer moves bytes. Table loads of the scalar
+// engine, which are no instructions, do not show.
 using Activity = std::array<std::vector<double>, resource_count>;
 Activity activity(const Stream& stream, const Timing& timing, int slices);
 

@@ -2,25 +2,20 @@
 //
 // A device that runs kernel by kernel fills a table and is done:
 //
-//   using namespace heddle::backend;
-//   Offer offer_relu(const NodeRef& n) {
-//     if (single_step(n) != "relu") return no("only relu");
-//     return n.input(0).dtype() == HD_DTYPE_FLOAT32 ? yes() : no("needs float32");
-//   }
-//   Kernel make_relu(const NodeRef& n) {
-//     const int64_t count = n.output(0).elements();
-//     return {"toy.relu", [count](const Arguments& a) {
-//               for (int64_t i = 0; i < count; ++i) a.out<float>(0)[i] = std::max(a.in<float>(0)[i], 0.f);
-//               }};
-//   }
 //   std::vector<DeviceFactory> devices() {
 //     return {{"toy", [](const Options& options) {
-//                options.expect_none();
-//                return std::make_unique<KernelDevice>(DeviceFacts{.name = "toy"},
-//                                                      KernelTable{{"pointwise", {offer_relu, make_relu}}});
-//                                                      }}};
+//                options.expect({"memory"});  // toy:memory=1000000 refuses to allocate more
+//                DeviceFacts facts{.name = "toy", .description = "three plain kernels, one thread"};
+//                facts.memory_bytes = static_cast<uint64_t>(options.integer("memory", 0, 0, INT64_MAX));
+//                return std::make_unique<KernelDevice>(
+//                    facts, KernelTable{{"matmul", {offer_matmul, make_matmul}},
+//                                       {"pointwise", {offer_pointwise, make_pointwise}}});
+//              }}};
 //   }
 //   extern "C" const hd_plugin* heddle_plugin_v1() { return plugin<devices>("toy", "0.1"); }
+//
+// where each entry is an op with two functions: one answers with an offer, one makes the kernel. The whole
+// file is examples/backend_toy/toy.cpp (installed under share/doc/heddle/examples): copy it and change it.
 //
 // A device that compiles whole partitions derives from Device instead. Both may throw Failure (or any
 // std::exception) anywhere. Threads: as device_abi.h says.

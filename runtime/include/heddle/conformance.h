@@ -7,9 +7,9 @@
 // Every op of the catalogue has a fixed list of cases: odd shapes (1, primes, 127, 128, 129, no elements at
 // all), every dtype, every attribute, special values. A case is offered to the device exactly as it is, never
 // as its parts, and it ends in one of three ways:
-//   passed       the device offered it and every element is within the bound of the op's schema
-//   failed       an element is not, or the device broke a promise: it offered the case and then did not run
-//   it unsupported  the device refused it, and said why; never counted as passed
+//   passed: the device offered it, and every element is within the bound of the op's schema;
+//   failed: an element is not, or the device broke a promise: it offered the case and did not run it;
+//   unsupported: the device refused it, and said why. Never counted as passed.
 // The bound is heddle::Accuracy's, element by element; there is no norm in which one wrong element can hide.
 // Exact ops, and sums filled with small integers, which no order of summation rounds, are compared bit for
 // bit. Cases called contract/... prove what device_abi.h asks of every device: copies, memory, streams,

@@ -38,8 +38,7 @@
 extern "C" {
 #endif
 
-/* ---- codes
- * --------------------------------------------------------------------------------------------------- */
+/* ---- codes ---- */
 
 typedef enum hd_code {
   HD_OK = 0,
@@ -106,8 +105,7 @@ typedef enum hd_clock {
       2 /* the device computes real numbers but its time is a model's; never added to wall time */
 } hd_clock;
 
-/* ---- data
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- data ---- */
 
 typedef struct hd_device hd_device;   /* one opened device; the backend's own type */
 typedef struct hd_buffer hd_buffer;   /* device memory */
@@ -250,8 +248,7 @@ typedef struct hd_host {
   uint64_t (*clock_ns)(void);                   /* monotonic wall clock */
 } hd_host;
 
-/* ---- the device
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the device ---- */
 
 typedef struct hd_device_vtable {
   uint32_t size;
@@ -315,8 +312,7 @@ typedef struct hd_device_vtable {
   const void* (*extension)(hd_device*, const char* name);
 } hd_device_vtable;
 
-/* ---- extensions
- * ---------------------------------------------------------------------------------------------- */
+/* ---- extensions ---- */
 
 /* "heddle.simulated.v1": figures of a device whose clock is simulated. */
 typedef struct hd_simulated_v1 {
@@ -358,8 +354,7 @@ typedef struct hd_trim_v1 {
 } hd_trim_v1;
 #define HD_EXTENSION_TRIM "heddle.trim.v1"
 
-/* ---- the plugin
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the plugin ---- */
 
 typedef struct hd_plugin {
   uint32_t size;

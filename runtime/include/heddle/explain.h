@@ -11,6 +11,9 @@ struct Explanation {
   struct Declined {
     std::string device;
     std::string reason;
+    // What was asked for when it was not the node itself: the composite that the node is a part of ("rope
+    // 'block0/rope_0' as a whole"), or one of its parts.
+    std::string what = {};
   };
   struct NodeRow {
     std::string name;
@@ -37,10 +40,11 @@ struct Explanation {
     uint64_t constant_bytes = 0;
   };
   std::vector<NodeRow> nodes;   // in launch order
-  std::vector<CopyRow> copies;  // in step order
+  std::vector<CopyRow> copies;  // in step order; a run makes these, see RunReport::copies
   std::vector<MemoryRow> memory;
   std::vector<std::string> partitions;  // device of each
 
+  size_t crossings() const;   // copies from one device to another, see RunReport::crossings
   std::string table() const;  // for people
   std::string json() const;   // one document
 };

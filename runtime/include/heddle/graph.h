@@ -126,7 +126,8 @@ class Graph {
   // Rank 0.
   Value scalar(double value, DType dtype = DType::float32);
   // State that outlives runs and is shared, by name, between the sessions that use one `Variables`.
-  // Declaring the same name again returns the same Value and throws unless dtype and shape agree.
+  // Declaring the same name again returns the same Value and throws unless dtype and shape agree. Throws for
+  // an initializer that does not fit: a tensor of another type, random values for a dtype that is no float.
   Value variable(const std::string& name, DType dtype, const Shape& shape,
                  const Initializer& initializer = {});
   // All reads of a variable in a run see its value at the start; all updates commit together at the end.
@@ -151,7 +152,9 @@ class Graph {
     size_t length_;
   };
   [[nodiscard]] Scope scope(const std::string& prefix);
-  // Nodes added later are pinned to `device` ("" ends it).
+  // Nodes added later are pinned to `device` ("" ends it): a device as a session was given it
+  // ("cpu:threads=1"), or its name ("cpu") when only one device of the session has that name. A session that
+  // has no such device, or several, throws when it plans.
   void pin(const std::string& device);
 
   size_t node_count() const;

@@ -1,4 +1,6 @@
-// Everything: build a graph, open devices, run. Each header is the manual of its part.
+// What programs that build graphs and run them need; each header is the manual of its part. Apart stand
+// heddle/models/gpt.h (a transformer), heddle/conformance.h (the kit that proves a device), heddle/backend.h
+// (for writing a device), heddle/memory_plan.h and, with the simulated device, heddle/systolic.h.
 #pragma once
 
 #include "heddle/autodiff.h"

@@ -33,16 +33,19 @@ struct SessionOptions {
   Fallback fallback = Fallback::forbid;
   bool fusion = true;      // propose fused pointwise chains and matmul epilogues to the devices
   bool composites = true;  // offer composites whole; false: core ops only
-  bool freeze = false;     // variables will not change while this session lives: devices may pack them
+  bool freeze = false;     // no variable changes while this session lives: devices may pack them. Refused
+                           // (invalid_argument) for a graph that updates variables
   size_t plan_cache = 8;   // plans kept, one per binding of named dims (least recently used goes first)
 };
 
 // Facts about one run.
 struct RunReport {
   uint64_t wall_ns = 0;
-  uint64_t copies = 0;  // copy steps between devices, host staging included
+  // Copies that were made: the rows of Explanation::copies, less those of outputs that the run did not want.
+  // What is bound in place is no copy.
+  uint64_t copies = 0;
   uint64_t copy_bytes = 0;
-  uint64_t host_copies = 0;   // inputs, outputs and commits that were copied rather than bound in place
+  uint64_t crossings = 0;     // those of them that go from one device to another
   uint64_t simulated_ps = 0;  // sum over the simulated devices' programs; never part of wall_ns
 };
 
@@ -50,7 +53,7 @@ class Session {
  public:
   // The first device is where nodes run; others serve pinned nodes and fallback. Plans are made at the first
   // run with each binding of the graph's named dims. Later changes to `graph` are not seen.
-  Session(const Graph& graph, std::vector<Device> devices, Variables variables = Variables(),
+  Session(const Graph& graph, std::vector<Device> devices, Variables variables = {},
           SessionOptions options = {});
   ~Session();
   // A session that was moved from throws invalid_argument, whatever it is asked.
@@ -58,11 +61,11 @@ class Session {
   Session& operator=(Session&&) noexcept;
 
   // Inputs by name to outputs by name; names in `inputs` must be exactly the graph's. Throws not_found,
-  // dtype_mismatch, shape_mismatch (naming the input), unsupported (the refused nodes), out_of_memory,
-  // device, poisoned, cancelled. One run at a time per session: a second one, from any thread, throws
-  // invalid_argument and leaves the first alone; so do explain() and set_trace() while a run is under way.
-  // Where a device takes part that computes nothing (Device::computes), outputs that depend on it are NaN
-  // (integers and bool: 0), and every variable keeps the value it had.
+  // dtype_mismatch, shape_mismatch (naming the input), unsupported (the refused nodes, grouped by op and
+  // reason), out_of_memory, device, poisoned, cancelled. One run at a time per session: a second one, from
+  // any thread, throws invalid_argument and leaves the first alone; so do explain() and set_trace() while a
+  // run is under way. Where a device takes part that computes nothing (Device::computes), outputs that depend
+  // on it are NaN (integers and bool: 0), and every variable keeps the value it had.
   std::map<std::string, Tensor> run(const std::map<std::string, Tensor>& inputs);
 
   // The same by position (graph.inputs() and graph.outputs() order) into tensors of the right type: allocates
@@ -78,8 +81,9 @@ class Session {
   // is past its last step, or fails of itself, ends as it does and uses the cancellation up. Any thread.
   void cancel();
 
-  // What runs where and why, what is copied, and how memory is used, under `binding` (may be empty when the
-  // graph has no named dims). Plans if needed.
+  // What runs where and why, what is copied, and how memory is used, under `binding`: a number for every
+  // named dim of the graph, explain({{"batch", 8}}). Plans if needed. Throws not_found for missing and
+  // unknown names.
   Explanation explain(const DimBinding& binding = {});
 
   const RunReport& last_run() const;

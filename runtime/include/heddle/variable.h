@@ -23,7 +23,8 @@ struct VariableSet;
 // set runs.
 class Variables {
  public:
-  explicit Variables(uint64_t seed = 0);
+  Variables();  // seed 0
+  explicit Variables(uint64_t seed);
 
   uint64_t seed() const;
   std::vector<std::string> names() const;  // sorted
@@ -34,7 +35,8 @@ class Variables {
   // shape_mismatch when it exists with another type.
   void write(const std::string& name, const Tensor& contents);
   std::map<std::string, Tensor> read_all() const;
-  // Writes every entry; nothing is written unless all names and types that exist already agree.
+  // Writes every entry; nothing is written unless all types of names that exist already agree. Any names are
+  // taken: load_variables() below holds them to those that a graph declares.
   void write_all(const std::map<std::string, Tensor>& contents);
 
   exec::VariableSet& impl() const { return *impl_; }
@@ -42,5 +44,16 @@ class Variables {
  private:
   std::shared_ptr<exec::VariableSet> impl_;
 };
+
+// Throws unless `tensors` are exactly the variables that `graph` declares, in name, dtype and shape: one
+// error that lists every missing, unexpected and mismatched name (not_found; dtype_mismatch or shape_mismatch
+// when only types differ).
+void expect_variables(const Graph& graph, const std::map<std::string, Tensor>& tensors);
+
+// The strict way to load a checkpoint: checks as above, then writes all. Nothing is written when anything
+// does not fit. (write_all takes any names: a misspelt one would leave the declared variable at its initial
+// value.)
+//   load_variables(variables, graph, load_checkpoint("model.safetensors").tensors);
+void load_variables(Variables variables, const Graph& graph, const std::map<std::string, Tensor>& tensors);
 
 }  // namespace heddle

@@ -20,7 +20,7 @@ inline constexpr uint64_t all_dtype_bits = 0xfffe;
 
 struct DeviceFacts {
   std::string name;
-  std::string description = {};
+  std::string description = {};  // one line for people; required: heddle conform refuses an empty one
   uint64_t memory_bytes = 0;
   uint64_t alignment = 64;
   uint64_t dtypes = all_dtype_bits;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -39,9 +40,10 @@ class Options {
   int64_t integer(const std::string& key, int64_t fallback, int64_t low, int64_t high) const {
     const auto it = entries_.find(key);
     if (it == entries_.end()) return fallback;
-    char* end = nullptr;
-    const long long v = std::strtoll(it->second.c_str(), &end, 10);
-    if (it->second.empty() || *end != 0 || v < low || v > high)
+    const char *const begin = it->second.data(), *const end = begin + it->second.size();
+    int64_t v = 0;
+    const auto [stop, problem] = std::from_chars(begin, end, v);
+    if (problem != std::errc() || stop != end || v < low || v > high)
       throw Failure(HD_ERROR_INVALID_ARGUMENT, "option " + key + "=" + it->second +
                                                    " is not a whole number from " + std::to_string(low) +
                                                    " to " + std::to_string(high));
@@ -68,6 +70,10 @@ class Options {
   // Throws unless every given key is one of `known`.
   void expect(std::initializer_list<const char*> known) const {
     for (const auto& [key, value] : entries_) {
+      if (entries_.count(key) > 1)
+        throw Failure(HD_ERROR_INVALID_ARGUMENT, key.empty()
+                                                     ? "option '" + value + "' comes beside another name"
+                                                     : "option " + key + " is given twice");
       if (std::any_of(known.begin(), known.end(), [&k = key](const char* x) { return k == x; })) continue;
       std::string list;
       for (const char* k : known) list += std::string(list.empty() ? "" : ", ") + (*k ? k : "FILE");

@@ -9,7 +9,6 @@
 namespace heddle {
 
 // ---- arithmetic: floats and integers
-// --------------------------------------------------------------------------
 Value add(Value a, Value b);      // a + b
 Value sub(Value a, Value b);      // a - b
 Value mul(Value a, Value b);      // a * b
@@ -44,7 +43,6 @@ inline Value operator/(Value a, double b) { return div(a, b); }
 inline Value operator/(double a, Value b) { return div(a, b); }
 
 // ---- comparisons: any dtype in, bool out
-// ----------------------------------------------------------------------
 Value equal(Value a, Value b);
 Value not_equal(Value a, Value b);
 Value less(Value a, Value b);
@@ -59,7 +57,6 @@ Value greater(Value a, double b);
 Value greater_equal(Value a, double b);
 
 // ---- bool, and integers bit by bit
-// ----------------------------------------------------------------------------
 Value logical_and(Value a, Value b);
 Value logical_or(Value a, Value b);
 Value logical_xor(Value a, Value b);
@@ -76,7 +73,6 @@ Value select(Value condition, Value when_true, double when_false);
 Value select(Value condition, double when_true, Value when_false);
 
 // ---- one operand
-// ----------------------------------------------------------------------------------------------
 Value operator-(Value x);
 Value neg(Value x);
 Value abs(Value x);     // gradient 0 at 0
@@ -98,7 +94,6 @@ Value is_nan(Value x);                          // bool out
 Value clamp(Value x, double low, double high);  // min(max(x, low), high)
 
 // ---- activations
-// ----------------------------------------------------------------------------------------------
 Value sigmoid(Value x);   // 1 / (1 + exp(-x))
 Value relu(Value x);      // max(x, 0); gradient 0 at 0
 Value silu(Value x);      // x * sigmoid(x)
