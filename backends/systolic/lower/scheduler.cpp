@@ -86,7 +86,8 @@ std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& depende
           s.ready_at = std::max(s.ready_at, usable_at(e.producer, kind, e.kind));
           continue;
         }
-        if (unused == none) unused = static_cast<uint32_t>(waiter.size()), waiter.push_back({0, none, e.kind});
+        if (unused == none)
+          unused = static_cast<uint32_t>(waiter.size()), waiter.push_back({0, none, e.kind});
         const uint32_t w = unused;
         unused = waiter[w].next;
         uint32_t& list = slot[e.producer & mask].waiters;

@@ -36,15 +36,15 @@ double inner_stride_bytes(const View& v) {
   return 0;
 }
 
-// Whether two instructions cost the same because they are the same but for which tiles and values they name, and
-// but for numbers that no cost looks at.
+// Whether two instructions cost the same because they are the same but for which tiles and values they name,
+// and but for numbers that no cost looks at.
 bool alike(const Stream& stream, const Instruction& a, const Instruction& b) {
   static_assert(sizeof(Instruction) == 56, "a new field belongs here, if a cost may depend on it");
   const auto fields = [](const Instruction& i) {
-    return std::tuple(i.opcode, i.engine, i.op0, i.op1, i.reduce, i.function, i.view_count, bool{i.transposed},
-                      bool{i.skip}, bool{i.integer}, bool{i.double_row}, bool{i.onezero_stationary},
-                      bool{i.onezero_moving}, i.array_rows, i.array_columns, i.extra, i.imm2 == 0,
-                      i.region == none, i.region_out == none);
+    return std::tuple(i.opcode, i.engine, i.op0, i.op1, i.reduce, i.function, i.view_count,
+                      bool{i.transposed}, bool{i.skip}, bool{i.integer}, bool{i.double_row},
+                      bool{i.onezero_stationary}, bool{i.onezero_moving}, i.array_rows, i.array_columns,
+                      i.extra, i.imm2 == 0, i.region == none, i.region_out == none);
   };
   if (fields(a) != fields(b)) return false;
   for (size_t v = 0; v < a.view_count; ++v) {

@@ -143,8 +143,8 @@ class Machine {
 
   // The stationary operand is loaded behind the running multiply, once that has started; the same one stays
   // loaded.
-  void wait_for_weights(uint32_t index, const Queue& queue, int64_t weights, uint32_t from,
-                        int64_t& start, Cause& cause, uint32_t& binding) {
+  void wait_for_weights(uint32_t index, const Queue& queue, int64_t weights, uint32_t from, int64_t& start,
+                        Cause& cause, uint32_t& binding) {
     const View& s = *stream_.view_of(stream_.instructions[index], Role::stationary);
     const bool loaded = loaded_ != nullptr && loaded_->tile == s.tile && loaded_->offset == s.offset &&
                         loaded_->partition_start == s.partition_start &&
@@ -152,7 +152,8 @@ class Machine {
                         loaded_->stride == s.stride;
     if (loaded) return;
     const bool by_operand = weights > queue.last_start;
-    const int64_t at = std::max(weights, queue.last == none ? 0 : queue.last_start) + cost_.kind(index).cost.load;
+    const int64_t at =
+        std::max(weights, queue.last == none ? 0 : queue.last_start) + cost_.kind(index).cost.load;
     if (at <= start) return;
     start = at;
     cause = Cause::weights, binding = queue.last;
@@ -167,7 +168,8 @@ class Machine {
     uint32_t holder = none;
   };
   void wait_for_port(const Port& port, const Queue& queue, int64_t& at, Cause& cause, uint32_t& binding) {
-    if (port.free > at && port.holder != queue.last) at = port.free, cause = Cause::port, binding = port.holder;
+    if (port.free > at && port.holder != queue.last)
+      at = port.free, cause = Cause::port, binding = port.holder;
   }
 
   // Small products hold a part of the array each; everything else holds all of it.
