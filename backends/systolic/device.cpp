@@ -97,23 +97,24 @@ class NeuronDevice final : public backend::Device {
   const void* extension(std::string_view name) override;
 
  private:
-  // What a node reads and writes must lie in HBM at once. Asked before anything is emitted: the instructions
-  // for a value that cannot exist would fill the host's memory first. Timing alone has no memory, but the
-  // host has.
+  // What a node reads and writes must lie in HBM at once. Asked before anything is emitted: the instructions for
+  // a value that cannot exist would fill the host's memory first. Timing alone has no memory, but the host, which
+  // holds the instructions that write a result, has.
   void expect_room(const NodeRef& node) const {
     constexpr uint64_t timing_alone = uint64_t{1} << 44;
     const uint64_t room = options_.numerics ? facts().memory_bytes : timing_alone;
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < node.inputs() + node.outputs(); ++i) {
-      const ValueRef v = i < node.inputs() ? node.input(i) : node.output(i - node.inputs());
-      if (!v) continue;
+    const auto add = [&](const ValueRef& v) {
+      if (!v) return;
       bytes += std::min(v.bytes(), room + 1);  // no sum of these overflows
       if (bytes > room)
         throw backend::Failure(HD_ERROR_OUT_OF_MEMORY,
                                std::string(node.name()) + " (" + node.op() + "): its operands and results, " +
-                                   v.text() + " among them, take more than the " + std::to_string(room) +
-                                   " bytes of HBM of this core; use smaller sizes");
-    }
+                                   v.text() + " among them, take more than " + std::to_string(room) +
+                                   " bytes, the HBM of this core; use smaller sizes");
+    };
+    for (uint32_t i = 0; i < node.outputs(); ++i) add(node.output(i));
+    for (uint32_t i = 0; options_.numerics && i < node.inputs(); ++i) add(node.input(i));
   }
 
   std::unique_ptr<backend::Program> compile_stream(const hd_graph& graph) {

@@ -10,16 +10,21 @@ device::Buffer room_for(device::OpenDevice& device, uint64_t bytes) {
   try {
     return device.alloc(bytes);
   } catch (const Error& e) {
-    if (e.code() != ErrorCode::out_of_memory || device.memory_bytes() == 0) throw;
-    throw TooLittleMemory(ErrorCode::out_of_memory,
-                          "device " + device.spec() + " has " + std::to_string(device.memory_bytes()) +
-                              " bytes of memory, too little for the cases that would prove it; open it with "
-                              "more (" +
-                              e.what() + ")");
+    expect_enough_memory(device, e);
+    throw;
   }
 }
 
 }  // namespace
+
+void expect_enough_memory(const device::OpenDevice& device, const Error& error) {
+  if (error.code() != ErrorCode::out_of_memory || device.memory_bytes() == 0) return;
+  throw TooLittleMemory(ErrorCode::out_of_memory,
+                        "device " + device.spec() + " has " + std::to_string(device.memory_bytes()) +
+                            " bytes of memory, too little for the cases that would prove it; open it with "
+                            "more (" +
+                            error.what() + ")");
+}
 
 GuardedMemory::GuardedMemory(device::OpenDevice& device, const device::Stream& stream, uint64_t bytes)
     : device_(device),

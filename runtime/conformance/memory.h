@@ -14,6 +14,9 @@ class TooLittleMemory : public Error {
   using Error::Error;
 };
 
+// Throws TooLittleMemory when `error` is out of memory of a device that knows how much it has.
+void expect_enough_memory(const device::OpenDevice& device, const Error& error);
+
 // `bytes` of device memory between two guards, everything filled with one byte value.
 class GuardedMemory {
  public:

@@ -94,6 +94,10 @@ Result run_case(const device::DevicePtr& device, const Case& c) {
     }
   } catch (const TooLittleMemory&) {
     throw;
+  } catch (const Error& e) {
+    expect_enough_memory(*device, e);
+    result.outcome = Outcome::failed;
+    result.reason = std::string(doing) + e.what();
   } catch (const std::exception& e) {
     result.outcome = Outcome::failed;
     result.reason = std::string(doing) + e.what();

@@ -66,3 +66,14 @@ Schedule step_decay(double rate, double factor, int64_t every) {
 }
 
 }  // namespace heddle::schedule
+
+namespace heddle {
+
+Value LearningRate::at(Value step) const {
+  if (!schedule_)
+    throw Error(ErrorCode::invalid_argument,
+                "the learning rate is an empty schedule; give a number or a function of the step");
+  return schedule_(step);
+}
+
+}  // namespace heddle

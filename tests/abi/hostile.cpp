@@ -238,8 +238,8 @@ TEST_CASE("extensions without functions, or too small for them, are absent") {
   const Device device = open_with("empty_extensions", [](hd_device_vtable& t) {
     t.extension = [](hd_device*, const char* name) -> const void* {
       static const hd_simulated_v1 simulated{offsetof(hd_simulated_v1, program_picoseconds), 0,
-                                             [](hd_device*, hd_program*) -> uint64_t { std::abort(); }, nullptr,
-                                             nullptr};
+                                             [](hd_device*, hd_program*) -> uint64_t { std::abort(); },
+                                             nullptr, nullptr};
       static const hd_spans_v1 spans{sizeof(hd_spans_v1), 0, nullptr, nullptr};
       static const hd_trim_v1 trim{sizeof(hd_trim_v1), 0, nullptr, nullptr};
       if (const void* found = extension_of(name, HD_EXTENSION_SIMULATED, simulated)) return found;
@@ -254,10 +254,9 @@ TEST_CASE("extensions without functions, or too small for them, are absent") {
 TEST_CASE("a simulated device without reports, and spans without records, are empty") {
   const Device device = open_with("null_reports", [](hd_device_vtable& t) {
     t.extension = [](hd_device*, const char* name) -> const void* {
-      static const hd_simulated_v1 simulated{sizeof(hd_simulated_v1), 0,
-                                             [](hd_device*, hd_program*) { return uint64_t{7}; },
-                                             [](hd_device*, hd_program*) -> const char* { return nullptr; },
-                                             nullptr};
+      static const hd_simulated_v1 simulated{
+          sizeof(hd_simulated_v1), 0, [](hd_device*, hd_program*) { return uint64_t{7}; },
+          [](hd_device*, hd_program*) -> const char* { return nullptr; }, nullptr};
       static const hd_spans_v1 spans{
           sizeof(hd_spans_v1), 0, [](hd_device*, hd_binding*, int32_t) {},
           [](hd_device*, hd_binding*, const hd_span_record* const**) { return uint32_t{9}; }};
@@ -279,9 +278,12 @@ TEST_CASE("a backend that cannot list its devices is refused") {
                  backend([]() -> uint32_t { throw NoException(); }, named));
   expect_refused(ErrorCode::device, "naming its devices: it threw",
                  backend(one, [](uint32_t) -> const char* { throw std::runtime_error("no name"); }));
-  expect_refused(ErrorCode::invalid_argument, "4294967295 devices", backend([] { return ~uint32_t{0}; }, named));
-  expect_refused(ErrorCode::invalid_argument, "no usable name", backend(one, [](uint32_t) { return "a\nb"; }));
-  expect_refused(ErrorCode::invalid_argument, "no usable name", backend(one, [](uint32_t) { return "a\xff"; }));
+  expect_refused(ErrorCode::invalid_argument, "4294967295 devices",
+                 backend([] { return ~uint32_t{0}; }, named));
+  expect_refused(ErrorCode::invalid_argument, "no usable name",
+                 backend(one, [](uint32_t) { return "a\nb"; }));
+  expect_refused(ErrorCode::invalid_argument, "no usable name",
+                 backend(one, [](uint32_t) { return "a\xff"; }));
   expect_refused(ErrorCode::invalid_argument, "no usable name", backend(one, [](uint32_t) { return "a:b"; }));
 }
 
@@ -294,13 +296,15 @@ TEST_CASE("a device whose open throws, or gives no device, does not open") {
     return HD_OK;
   };
   device::Registry::instance().add(&plugin, "");
-  expect_error(ErrorCode::device, "cannot open device open_throws: it threw", [] { Device::open("open_throws"); });
+  expect_error(ErrorCode::device, "cannot open device open_throws: it threw",
+               [] { Device::open("open_throws"); });
   expect_error(ErrorCode::device, "gave no device", [] { Device::open("opens_nothing"); });
 }
 
 TEST_CASE("text of a backend is made printable, and UTF-8 is left alone") {
   CHECK(device::printable("x\x01y\x7f\n") == "x y \n");
-  CHECK(device::printable("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80") == "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80");
+  CHECK(device::printable("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80") ==
+        "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80");
   CHECK(device::printable("\xff\xc3") == "??");
   CHECK(device::printable("\xc0\xaf\xed\xa0\x80") == "?????");  // overlong, and a surrogate
   CHECK(device::printable(static_cast<const char*>(nullptr)).empty());

@@ -33,10 +33,9 @@ TEST_CASE("pointwise builders: broadcasting, result dtypes, numbers") {
   CHECK((1.0 - o.h).dtype() == f16);
   CHECK(is_nan(o.h).dtype() == boolean);
   CHECK((-o.n).dtype() == i32);
-  expect_error(
-      dtype,
-      "add (x: float32[batch,4,6], h: float16[6]): both operands must have one dtype; use convert",
-      [&] { add(o.x, o.h); });
+  expect_error(dtype,
+               "add (x: float32[batch,4,6], h: float16[6]): both operands must have one dtype; use convert",
+               [&] { add(o.x, o.h); });
   expect_error(shape, "do not broadcast", [&] { add(o.x, o.w); });
   expect_error(argument, "0.5", [&] { mul(o.n, 0.5); });
   expect_error(dtype, "exp (n: int32[batch]): needs floats", [&] { exp(o.n); });

@@ -332,6 +332,8 @@ TEST_CASE("minimize refuses a loss that is not one float, and options out of ran
   expect_error(ErrorCode::invalid_argument, "beta1", [&] { minimize(loss, Adam{.beta1 = 1}); });
   expect_error(ErrorCode::invalid_argument, "warmup_cosine", [&] { schedule::warmup_cosine(1, 5, 5); });
   expect_error(ErrorCode::invalid_argument, "step_decay", [&] { schedule::step_decay(1, 0.5, 0); });
+  expect_error(ErrorCode::invalid_argument, "empty schedule",
+               [&] { minimize(loss, Sgd{.learning_rate = Schedule()}); });
 }
 
 }  // namespace

@@ -5,11 +5,11 @@
 namespace heddle::systolic {
 namespace {
 
-constexpr int64_t most_m_tiles = 4;  // of a strip
+constexpr int64_t most_m_tiles = 4;                       // of a strip
 constexpr int64_t least_buffers = 3, enough_buffers = 6;  // K tiles of what streams
-constexpr int64_t longest_turn = 4, longest_k_run = 16;  // K tiles
-constexpr int64_t most_turns = 4;                        // in SBUF, of what streams
-constexpr int64_t short_row = 2048, long_row = 4096;     // bytes: worth dealing; as long as a descriptor
+constexpr int64_t longest_turn = 4, longest_k_run = 16;   // K tiles
+constexpr int64_t most_turns = 4;                         // in SBUF, of what streams
+constexpr int64_t short_row = 2048, long_row = 4096;      // bytes: worth dealing; as long as a descriptor
 
 std::vector<int64_t> batch_steps(const Shape& shape, const Shape& result) {
   const int axes = result.rank() - 2;

@@ -46,7 +46,8 @@ class LearningRate {
   LearningRate(Schedule rate_of_step) : schedule_(std::move(rate_of_step)) {}  // NOLINT: so is a schedule
   template <std::invocable<Value> F>
   LearningRate(F rate_of_step) : schedule_(std::move(rate_of_step)) {}  // NOLINT
-  Value at(Value step) const { return schedule_(step); }
+  // Throws invalid_argument for an empty schedule.
+  Value at(Value step) const;
 
  private:
   Schedule schedule_;
