@@ -53,8 +53,9 @@ void WrittenBoxes::add(const WrittenBox& box) {
   }
 }
 
-// Each byte of the box is written on one of its partitions at least, and each partition at one of its bytes: a corner that
-// nobody wrote is not noticed, because kernels copy the last, shorter block of several together with the others.
+// Each byte of the box is written on one of its partitions at least, and each partition at one of its bytes:
+// a corner that nobody wrote is not noticed, because kernels copy the last, shorter block of several together
+// with the others.
 bool WrittenBoxes::covered_together(const WrittenBox& box) const {
   std::vector<Range> bytes, partitions;
   const auto note = [&](const WrittenBox& w) {
@@ -64,7 +65,8 @@ bool WrittenBoxes::covered_together(const WrittenBox& box) const {
   };
   note(last_);
   for (const WrittenBox& w : others_) note(w);
-  return cover(bytes, box.first_byte, box.end_byte) && cover(partitions, box.first_partition, box.end_partition);
+  return cover(bytes, box.first_byte, box.end_byte) &&
+         cover(partitions, box.first_partition, box.end_partition);
 }
 
 }  // namespace heddle::systolic
