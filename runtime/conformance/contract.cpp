@@ -49,12 +49,17 @@ Result run_contract_case(const device::DevicePtr& device, const ContractCase& c,
     } else {
       throw NotApplicable("the device offers none of the kit's cases");
     }
+  } catch (const TooLittleMemory&) {
+    throw;
   } catch (const NotApplicable& e) {
     result.outcome = Outcome::unsupported;
     result.reason = e.what();
   } catch (const std::exception& e) {
     result.outcome = Outcome::failed;
     result.reason = e.what();
+  } catch (...) {
+    result.outcome = Outcome::failed;
+    result.reason = "the device threw something that is no std::exception";
   }
   return result;
 }

@@ -1,15 +1,32 @@
 #include "conformance/memory.h"
 
 #include <algorithm>
+#include <string>
 
 namespace heddle::conformance {
+namespace {
+
+device::Buffer room_for(device::OpenDevice& device, uint64_t bytes) {
+  try {
+    return device.alloc(bytes);
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::out_of_memory || device.memory_bytes() == 0) throw;
+    throw TooLittleMemory(ErrorCode::out_of_memory,
+                          "device " + device.spec() + " has " + std::to_string(device.memory_bytes()) +
+                              " bytes of memory, too little for the cases that would prove it; open it with "
+                              "more (" +
+                              e.what() + ")");
+  }
+}
+
+}  // namespace
 
 GuardedMemory::GuardedMemory(device::OpenDevice& device, const device::Stream& stream, uint64_t bytes)
     : device_(device),
       stream_(stream),
       guard_(std::max<uint64_t>(device.alignment(), 64)),
       bytes_(bytes),
-      buffer_(device.alloc(guard_ + bytes + guard_)) {}
+      buffer_(room_for(device, guard_ + bytes + guard_)) {}
 
 void GuardedMemory::poison(std::byte value) {
   value_ = value;

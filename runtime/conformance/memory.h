@@ -8,9 +8,16 @@
 
 namespace heddle::conformance {
 
+// The device knows how much memory it has and has no room for a case: that proves nothing about its kernels,
+// so it ends the whole run instead of failing the case.
+class TooLittleMemory : public Error {
+  using Error::Error;
+};
+
 // `bytes` of device memory between two guards, everything filled with one byte value.
 class GuardedMemory {
  public:
+  // Throws TooLittleMemory, and what allocating throws.
   GuardedMemory(device::OpenDevice& device, const device::Stream& stream, uint64_t bytes);
 
   hd_span span() const { return device::span_of(buffer_, guard_, bytes_); }

@@ -5,6 +5,7 @@
 
 #include "conformance/bound.h"
 #include "conformance/execution.h"
+#include "conformance/memory.h"
 #include "conformance/reference_run.h"
 #include "ir/graph_data.h"
 
@@ -91,9 +92,14 @@ Result run_case(const device::DevicePtr& device, const Case& c) {
           " differs between two launches with the same operands: it depends on what was in the results "
           "or the scratch before, or elements are never written";
     }
+  } catch (const TooLittleMemory&) {
+    throw;
   } catch (const std::exception& e) {
     result.outcome = Outcome::failed;
     result.reason = std::string(doing) + e.what();
+  } catch (...) {
+    result.outcome = Outcome::failed;
+    result.reason = "the device threw something that is no std::exception";
   }
   return result;
 }

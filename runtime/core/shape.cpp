@@ -38,6 +38,8 @@ int64_t Shape::at(int axis) const {
 }
 
 int64_t Shape::elements() const {
+  for (int axis = 0; axis < rank_; ++axis)
+    if ((*this)[axis] < 0) negative_size((*this)[axis], static_cast<size_t>(axis));
   if (std::ranges::find(dims(), 0) != dims().end()) return 0;  // even where the other sizes overflow
   int64_t count = 1;
   for (int64_t size : dims()) {

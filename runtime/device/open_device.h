@@ -58,7 +58,9 @@ inline hd_span host_span(const void* address, uint64_t bytes) {
   return {nullptr, static_cast<uint64_t>(reinterpret_cast<uintptr_t>(address)), bytes};
 }
 
-// Every function throws Error with the device's own text, prefixed by the device's name.
+// Every function throws Error with the device's own text, prefixed by the device's name. Nothing that a
+// backend throws, leaves out or makes up gets past this class as anything but an Error; where nothing can be
+// thrown (releasing, closing) it is logged.
 class OpenDevice : public std::enable_shared_from_this<OpenDevice> {
  public:
   // Takes ownership of `device`. Throws unsupported when a required function is missing.
@@ -90,13 +92,38 @@ class OpenDevice : public std::enable_shared_from_this<OpenDevice> {
   void copy_now(const Stream& stream, hd_span dst, hd_span src) const {
     wait(stream, copy(stream, dst, src));
   }
+  // The backend's own answer, unchecked.
   const void* extension(const char* name) const;
+
+  // The extensions; a function that the device leaves out, or whose struct is too small for it, is absent.
+  bool models_time() const { return simulated_.program_picoseconds != nullptr; }
+  uint64_t program_picoseconds(const Program& program) const;                         // absent: 0
+  std::string program_report(const Program& program) const;                           // absent: "{}"
+  std::string program_trace(const Program& program) const;                            // absent: "[]"
+  void record_spans(const Binding& binding, bool on) const;                           // absent: nothing
+  std::vector<hd_span_record> last_spans(const Binding& binding, size_t most) const;  // absent: none
+  void trim() const;                                                                  // absent: nothing
 
   hd_device* handle() const { return device_; }
   const hd_device_vtable& vtable() const { return vtable_; }
+  // Logs what a function threw that cannot fail. Called inside a catch of anything.
+  void log_thrown(const char* doing) const noexcept;
 
  private:
+  void close() noexcept;
+  void read_info();
+  void read_extensions();
   [[noreturn]] void fail(const char* doing, int32_t code, const hd_status& status) const;
+  [[noreturn]] void refuse(const char* doing, const std::string& text) const;
+  [[noreturn]] void rethrow(const char* doing) const;  // inside a catch of anything
+  template <class Call>
+  auto guarded(const char* doing, const Call& call) const {
+    try {
+      return call();
+    } catch (...) {
+      rethrow(doing);
+    }
+  }
 
   hd_device* device_;
   hd_device_vtable vtable_{};  // zero-filled past the device's own size
@@ -104,11 +131,18 @@ class OpenDevice : public std::enable_shared_from_this<OpenDevice> {
   uint32_t clock_ = HD_CLOCK_WALL;
   bool host_memory_ = false, computes_ = true;
   uint64_t memory_bytes_ = 0, alignment_ = 64;
+  hd_simulated_v1 simulated_{};  // zero-filled past the device's own sizes
+  hd_spans_v1 spans_{};
+  hd_trim_v1 trim_{};
 };
 
 template <class Handle, void (*hd_device_vtable::*Release)(hd_device*, Handle*)>
 void Owned<Handle, Release>::reset() {
-  if (handle_ != nullptr) (device_->vtable().*Release)(device_->handle(), handle_);
+  try {
+    if (handle_ != nullptr) (device_->vtable().*Release)(device_->handle(), handle_);
+  } catch (...) {
+    device_->log_thrown("releasing what it gave");
+  }
   handle_ = nullptr;
   device_.reset();
 }

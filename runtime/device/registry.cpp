@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 
 #include "device/builtin.h"
+#include "device/plugin_text.h"
 
 namespace heddle::device {
 namespace {
@@ -16,13 +18,31 @@ namespace {
 void host_log(int32_t level, const char* text) {
   static constexpr spdlog::level::level_enum levels[] = {spdlog::level::debug, spdlog::level::info,
                                                          spdlog::level::warn, spdlog::level::err};
-  spdlog::log(levels[std::clamp(level, 0, 3)], "{}", text);
+  spdlog::log(levels[std::clamp(level, 0, 3)], "{}", printable(text));
 }
 
 uint64_t host_clock_ns() {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
                                    std::chrono::steady_clock::now().time_since_epoch())
                                    .count());
+}
+
+// What `call` gives; what it throws becomes an Error that begins with `where`.
+template <class Call>
+auto guarded(const std::string& where, const Call& call) {
+  try {
+    return call();
+  } catch (...) {
+    throw Error(ErrorCode::device, where + ": " + thrown_text());
+  }
+}
+
+// More devices than this are a mistake of the backend, not devices (assumption).
+constexpr uint32_t most_devices = 4096;
+
+// A name that can be typed after --device and printed in one line.
+bool is_usable_name(const char* name) {
+  return name != nullptr && *name != 0 && printable(name) == name && std::strpbrk(name, ":\n\t") == nullptr;
 }
 
 const hd_host& host() {
@@ -36,7 +56,7 @@ void load_path(Registry& registry, const char* path) {
   const auto try_load = [&](const std::string& file) {
     try {
       registry.load(file);
-    } catch (const Error& e) {
+    } catch (const std::exception& e) {
       spdlog::warn("HEDDLE_PLUGIN_PATH: {}", e.what());
     }
   };
@@ -52,8 +72,10 @@ void load_path(Registry& registry, const char* path) {
       continue;
     }
     std::vector<std::string> files;
-    for (const auto& entry : fs::directory_iterator(item, code))
-      if (entry.path().extension() == ".so") files.push_back(entry.path().string());
+    for (auto entry = fs::directory_iterator(item, code); !code && entry != fs::end(entry);
+         entry.increment(code))
+      if (entry->path().extension() == ".so") files.push_back(entry->path().string());
+    if (code) spdlog::warn("HEDDLE_PLUGIN_PATH: cannot read folder {}: {}", item, code.message());
     std::sort(files.begin(), files.end());
     for (const std::string& file : files) try_load(file);
   }
@@ -87,9 +109,14 @@ void Registry::add(const hd_plugin* plugin, const std::string& library) {
     throw Error(ErrorCode::unsupported, where + " leaves out required fields of hd_plugin");
   std::vector<Entry> fresh;
   const std::lock_guard lock(mutex_);
-  for (uint32_t i = 0; i < plugin->count(); ++i) {
-    const char* name = plugin->device_name(i);
-    if (name == nullptr || *name == 0 || std::string_view(name).find(':') != std::string_view::npos)
+  const uint32_t count = guarded(where + ", counting its devices", plugin->count);
+  if (count > most_devices)
+    throw Error(ErrorCode::invalid_argument, where + " says it has " + std::to_string(count) +
+                                                 " devices; a backend may have " +
+                                                 std::to_string(most_devices));
+  for (uint32_t i = 0; i < count; ++i) {
+    const char* name = guarded(where + ", naming its devices", [&] { return plugin->device_name(i); });
+    if (!is_usable_name(name))
       throw Error(ErrorCode::invalid_argument,
                   where + ": device " + std::to_string(i) + " has no usable name");
     for (const Entry& e : entries_)
@@ -100,7 +127,7 @@ void Registry::add(const hd_plugin* plugin, const std::string& library) {
     for (const Entry& e : fresh)
       if (e.listing.name == name)
         throw Error(ErrorCode::invalid_argument, where + ": two of its devices are called '" + name + "'");
-    fresh.push_back({{name, plugin->name, plugin->version ? plugin->version : "", library}, plugin, i});
+    fresh.push_back({{name, printable(plugin->name), printable(plugin->version), library}, plugin, i});
   }
   entries_.insert(entries_.end(), fresh.begin(), fresh.end());
 }
@@ -120,7 +147,7 @@ void Registry::load(const std::string& file) {
   const auto entry = reinterpret_cast<Entrypoint>(dlsym(library, "heddle_plugin_v1"));
   if (entry == nullptr)
     throw Error(ErrorCode::io, "plugin " + file + " exports no heddle_plugin_v1; is it a Heddle backend?");
-  add(entry(), name);
+  add(guarded("plugin " + file + ", heddle_plugin_v1", entry), name);
 }
 
 std::vector<DeviceListing> Registry::list() const {
@@ -151,11 +178,18 @@ DevicePtr Registry::open(const std::string& spec) {
   status.size = sizeof(status);
   hd_device* device = nullptr;
   const hd_device_vtable* vtable = nullptr;
-  const int32_t code = plugin->open(index, options.c_str(), &host(), &device, &vtable, &status);
-  if (code != HD_OK || device == nullptr || vtable == nullptr)
+  const std::string opening = "cannot open device " + spec;
+  const int32_t code = guarded(
+      opening, [&] { return plugin->open(index, options.c_str(), &host(), &device, &vtable, &status); });
+  if (code != HD_OK)
     throw Error(code >= HD_ERROR_INVALID_ARGUMENT && code <= HD_ERROR_INTERNAL ? static_cast<ErrorCode>(code)
                                                                                : ErrorCode::device,
-                "cannot open device " + spec + ": " + (status.text[0] ? status.text : "no reason given"));
+                opening + ": " +
+                    (status.text[0] ? printable_field(status.text, sizeof(status.text)) : "no reason given"));
+  if (device == nullptr || vtable == nullptr)
+    throw Error(ErrorCode::device, opening +
+                                       ": open() succeeded and gave no device; please report it to the "
+                                       "backend's author");
   auto opened = std::make_shared<OpenDevice>(device, vtable, spec);
   const std::lock_guard lock(mutex_);
   opened_[spec] = opened;
@@ -188,11 +222,7 @@ const std::string& Device::description() const { return opened(impl_).descriptio
 Clock Device::clock() const { return opened(impl_).simulated() ? Clock::simulated : Clock::wall; }
 bool Device::computes() const { return opened(impl_).computes(); }
 uint64_t Device::memory_bytes() const { return opened(impl_).memory_bytes(); }
-void Device::trim() {
-  const device::OpenDevice& device = opened(impl_);
-  if (const auto* trim = static_cast<const hd_trim_v1*>(device.extension(HD_EXTENSION_TRIM)))
-    trim->trim(device.handle());
-}
+void Device::trim() { opened(impl_).trim(); }
 
 std::vector<DeviceListing> list_devices() { return device::Registry::instance().list(); }
 void load_plugin(const std::string& file) { device::Registry::instance().load(file); }

@@ -26,14 +26,11 @@ uint64_t bytes_of(const Graph& graph, ValueId value) {
 struct Estimate::Impl {
   std::unique_ptr<plan::Plan> plan;
 
-  // The one program, and the extension that describes it; null without nodes.
+  // The one program; null without nodes.
   const plan::CompiledPartition* part() const {
     return plan->partitions.empty() ? nullptr : &plan->partitions.front();
   }
-  const hd_simulated_v1& simulated() const { return *simulated_of(*plan->devices.front().device); }
-  static const hd_simulated_v1* simulated_of(const device::OpenDevice& device) {
-    return static_cast<const hd_simulated_v1*>(device.extension(HD_EXTENSION_SIMULATED));
-  }
+  const device::OpenDevice& device() const { return *plan->devices.front().device; }
 };
 
 Estimate::Estimate(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -85,19 +82,17 @@ Explanation Estimate::explain() const { return impl_->plan->explain(); }
 
 std::string Estimate::report() const {
   if (impl_->part() == nullptr) return "{}";
-  return impl_->simulated().program_report(impl_->plan->devices.front().device->handle(),
-                                           impl_->part()->program.get());
+  return impl_->device().program_report(impl_->part()->program);
 }
 
 std::string Estimate::trace() const {
   if (impl_->part() == nullptr) return "[]";
-  return impl_->simulated().program_trace(impl_->plan->devices.front().device->handle(),
-                                          impl_->part()->program.get());
+  return impl_->device().program_trace(impl_->part()->program);
 }
 
 Estimate estimate(const Graph& graph, const Device& device, const DimBinding& binding) {
   if (!device) throw Error(ErrorCode::invalid_argument, "an estimate needs an open device");
-  if (Estimate::Impl::simulated_of(*device.impl()) == nullptr)
+  if (!device.impl()->models_time())
     throw Error(
         ErrorCode::invalid_argument,
         "device '" + device.spec() + "' runs on the wall clock and has no model of time to estimate by");

@@ -246,19 +246,12 @@ void Session::Impl::run(std::span<const Tensor> given, std::span<Tensor> outputs
 
 void Session::Impl::record(const Plan& plan, const CompiledPartition& part) {
   const plan::DeviceUse& use = plan.devices[part.device];
-  if (const auto* spans = static_cast<const hd_spans_v1*>(use.device->extension(HD_EXTENSION_SPANS))) {
-    const hd_span_record* const* records = nullptr;
-    const uint32_t n = spans->last(use.device->handle(), part.binding.get(), &records);
-    for (uint32_t i = 0; i < n; ++i)
-      if (records[i]->end_ns != 0 && records[i]->node < part.nodes.size())
-        trace->add_span(use.device->spec(), plan.graph.node(part.nodes[records[i]->node]).name,
-                        part.kernels[records[i]->node], records[i]->begin_ns, records[i]->end_ns);
-  }
-  if (const auto* simulated =
-          static_cast<const hd_simulated_v1*>(use.device->extension(HD_EXTENSION_SIMULATED)))
-    trace->add_simulated(use.device->spec(),
-                         simulated->program_trace(use.device->handle(), part.program.get()),
-                         part.simulated_ps);
+  for (const hd_span_record& span : use.device->last_spans(part.binding, part.nodes.size()))
+    if (span.end_ns != 0 && span.node < part.nodes.size())
+      trace->add_span(use.device->spec(), plan.graph.node(part.nodes[span.node]).name,
+                      part.kernels[span.node], span.begin_ns, span.end_ns);
+  if (use.device->models_time())
+    trace->add_simulated(use.device->spec(), use.device->program_trace(part.program), part.simulated_ps);
 }
 
 }  // namespace heddle

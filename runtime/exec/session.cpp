@@ -77,11 +77,8 @@ void Session::Impl::front_changed() {
   bound_outputs.assign(plan.host_outputs.size(), nullptr);
   spare.clear();
   spare.resize(plan.host_outputs.size());
-  for (const plan::CompiledPartition& part : plan.partitions) {
-    const auto& device = plan.devices[part.device].device;
-    if (const auto* spans = static_cast<const hd_spans_v1*>(device->extension(HD_EXTENSION_SPANS)))
-      spans->record(device->handle(), part.binding.get(), trace != nullptr);
-  }
+  for (const plan::CompiledPartition& part : plan.partitions)
+    plan.devices[part.device].device->record_spans(part.binding, trace != nullptr);
 }
 
 Session::Impl::Turn::Turn(Impl& session) : session_(&session) {
@@ -179,9 +176,7 @@ std::vector<std::string> Session::simulated_reports() const {
   const plan::Plan& plan = *impl().plans.front();
   for (const plan::CompiledPartition& part : plan.partitions) {
     const auto& device = plan.devices[part.device].device;
-    if (const auto* simulated =
-            static_cast<const hd_simulated_v1*>(device->extension(HD_EXTENSION_SIMULATED)))
-      reports.emplace_back(simulated->program_report(device->handle(), part.program.get()));
+    if (device->models_time()) reports.push_back(device->program_report(part.program));
   }
   return reports;
 }

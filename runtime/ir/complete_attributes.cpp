@@ -58,6 +58,9 @@ AttributeValue parse_default(const AttributeDoc& doc) {
 // `value` as `kind`, where no information is lost.
 AttributeValue bring_to_kind(const AttributeDoc& doc, const AttributeValue& value) {
   const std::string_view kind = doc.kind;
+  if (const DType* dtype = std::get_if<DType>(&value); dtype != nullptr && !is_dtype(*dtype))
+    refuse(std::string("attribute '") + doc.name + "': there is no dtype " +
+           std::to_string(static_cast<uint32_t>(*dtype)));
   if (kind == attribute_kind_name(value)) return value;
   if (const auto* i = std::get_if<int64_t>(&value); i != nullptr && kind == "float")
     return static_cast<double>(*i);

@@ -24,6 +24,18 @@ void expect_new_interface_name(const GraphData& data, const char* what, const st
   }
 }
 
+void expect_dtype(const char* what, const std::string& name, DType dtype) {
+  if (ir::is_dtype(dtype)) return;
+  refuse(ErrorCode::invalid_argument, std::string(what) + " '" + name + "': there is no dtype " +
+                                          std::to_string(static_cast<uint32_t>(dtype)));
+}
+
+bool is_same(const Initializer& a, const Initializer& b) {
+  const bool same_tensor =
+      a.values.defined() == b.values.defined() && (!a.values.defined() || a.values.data() == b.values.data());
+  return a.kind == b.kind && a.a == b.a && a.b == b.b && same_tensor;
+}
+
 void expect_member(const GraphData* graph, const Value& value, const std::string& what) {
   if (!value) refuse(ErrorCode::invalid_argument, what + ": got no value");
   if (value.graph().data() != graph) {
@@ -51,6 +63,7 @@ const std::string& Value::name() const { return graph().info(id_).name; }
 Graph::Graph() : data_(std::make_shared<GraphData>()) {}
 
 Value Graph::input(const std::string& name, DType dtype, const Dims& dims) {
+  expect_dtype("input", name, dtype);
   expect_new_interface_name(*data_, "input", name);
   std::map<std::string, Dim> names = data_->dim_names;
   for (const Dim& dim : dims) {
@@ -89,6 +102,7 @@ Value Graph::scalar(double number, DType dtype) { return constant(Tensor::scalar
 
 Value Graph::variable(const std::string& name, DType dtype, const Shape& shape,
                       const Initializer& initializer) {
+  expect_dtype("variable", name, dtype);
   if (const auto known = data_->interface.find(name); known != data_->interface.end()) {
     const ValueInfo& v = data_->values[known->second];
     if (v.kind == ValueKind::variable) {
@@ -96,6 +110,13 @@ Value Graph::variable(const std::string& name, DType dtype, const Shape& shape,
         refuse(ErrorCode::invalid_argument,
                "variable '" + name + "' was declared as " + heddle::to_string(ir::type_of(v)) +
                    " and is now declared as " + dtype_name(dtype) + heddle::to_string(shape));
+      }
+      const Initializer& first = data_->variables[v.variable].initializer;
+      if (!is_same(initializer, {}) && !is_same(initializer, first)) {
+        refuse(ErrorCode::invalid_argument,
+               "variable '" + name +
+                   "' was declared with another initializer; give the first one again, or "
+                   "none");
       }
       return value(known->second);
     }
@@ -186,12 +207,20 @@ std::vector<Value> Graph::add(const OpSchema& op, std::span<const Value> inputs,
   return values;
 }
 
-Graph::Scope::~Scope() { graph_->scope.resize(length_); }
+Graph::Scope::~Scope() {
+  auto& open = graph_->open_scopes;
+  const auto ended = std::find_if(open.begin(), open.end(), [&](const auto& s) { return s.id == length_; });
+  if (ended == open.end()) return;
+  graph_->scope.erase(ended->begin, ended->length);
+  for (auto later = std::next(ended); later != open.end(); ++later) later->begin -= ended->length;
+  open.erase(ended);
+}
 
 Graph::Scope Graph::scope(const std::string& prefix) {
-  const size_t length = data_->scope.size();
+  const size_t id = data_->scopes_made++;
+  data_->open_scopes.push_back({id, data_->scope.size(), prefix.size() + 1});
   data_->scope += prefix + "/";
-  return Scope(data_.get(), length);
+  return Scope(data_.get(), id);
 }
 
 void Graph::pin(const std::string& device) { data_->device = device; }
@@ -224,6 +253,7 @@ std::map<std::string, DimRange> Graph::dim_names() const {
 Graph Graph::clone() const {
   Graph copy(std::make_shared<GraphData>(*data_));
   copy.data_->scope.clear();
+  copy.data_->open_scopes.clear();
   copy.data_->device.clear();
   return copy;
 }

@@ -23,7 +23,12 @@ struct GraphData : std::enable_shared_from_this<GraphData> {
   std::vector<NamedValue> outputs;
   std::vector<Update> updates;
 
-  std::string scope;   // "layer0/": put before the names of new nodes
+  std::string scope;  // "layer0/": put before the names of new nodes
+  struct OpenScope {
+    size_t id, begin, length;  // of its prefix in `scope`
+  };
+  std::vector<OpenScope> open_scopes;  // in the order they began
+  size_t scopes_made = 0;
   std::string device;  // pin of new nodes
   std::unordered_set<std::string> node_names;
   std::unordered_map<std::string, uint32_t> next_suffix;  // per scope and op
@@ -38,6 +43,9 @@ struct GraphData : std::enable_shared_from_this<GraphData> {
 };
 
 ValueType type_of(const ValueInfo& info);
+
+// Whether it is one of the dtypes: a DType may be made of any number.
+bool is_dtype(DType dtype);
 
 // What people call a node: its op, or its step for a pointwise node of one step ("add").
 const char* kind_of(const OpSchema& op, const Attributes& attributes);

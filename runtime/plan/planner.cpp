@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "device/plugin_text.h"
 #include "heddle/schema.h"
 #include "ir/rewrite.h"
 #include "kernels/catalogue.h"
@@ -236,11 +237,10 @@ void Planner::compile(uint32_t p) {
   part.scratch_bytes = info.scratch_bytes;
   part.scratch_lower_bound = info.scratch_lower_bound ? info.scratch_lower_bound : info.scratch_bytes;
   part.in_place.assign(info.in_place, info.in_place + info.n_in_place);
-  for (uint32_t i = 0; i < info.n_kernel; ++i)
-    part.kernels.emplace_back(info.kernel[i] ? info.kernel[i] : "");
+  for (uint32_t i = 0; i < std::min<size_t>(info.n_kernel, part.nodes.size()); ++i)
+    part.kernels.push_back(device::printable(info.kernel[i]));
   part.kernels.resize(part.nodes.size());
-  if (const auto* simulated = static_cast<const hd_simulated_v1*>(device.extension(HD_EXTENSION_SIMULATED)))
-    part.simulated_ps = simulated->program_picoseconds(device.handle(), part.program.get());
+  part.simulated_ps = device.program_picoseconds(part.program);
 }
 
 void Planner::compile_partitions() {

@@ -1,5 +1,6 @@
 #include "heddle/shape.h"
 
+#include "heddle/tensor.h"
 #include "tests/expect_error.h"
 
 namespace heddle::test {
@@ -34,6 +35,13 @@ TEST_CASE("shapes whose elements cannot be counted are refused") {
   expect_error(ErrorCode::invalid_argument, "2^62", [&] { (void)Shape{big, big, big, big}.elements(); });
   CHECK(Shape{big, big, big, 0}.elements() == 0);
   CHECK(Shape{0, big, big, big}.elements() == 0);
+}
+
+TEST_CASE("a size that was set negative is refused where elements are counted") {
+  Shape s{2, 3, 0};
+  s[0] = -5;
+  expect_error(ErrorCode::invalid_argument, "size -5 of axis 0", [&] { (void)s.elements(); });
+  expect_error(ErrorCode::invalid_argument, "size -5 of axis 0", [&] { Tensor t(f32, s); });
 }
 
 TEST_CASE("row-major strides") {

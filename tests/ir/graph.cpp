@@ -1,6 +1,8 @@
 #include "heddle/graph.h"
 
 #include <array>
+#include <functional>
+#include <memory>
 
 #include "heddle/ops.h"
 #include "heddle/schema.h"
@@ -270,4 +272,40 @@ TEST_CASE("users can add ops of their own") {
   CHECK(node.attributes.get<std::string>("s").empty());
   CHECK(node.attributes.get<std::vector<double>>("f").empty());
   CHECK(node.attributes.get<bool>("b"));
+}
+
+TEST_CASE("a dtype that does not exist is refused where it is given") {
+  const auto none = static_cast<DType>(99);
+  Graph g;
+  const Value x = g.input("x", f32, {2});
+  const auto refused = [](const std::function<void()>& f) {
+    expect_error(ErrorCode::invalid_argument, "no dtype 99", f);
+  };
+  refused([&] { g.input("bad", none, {2}); });
+  refused([&] { g.variable("bad", none, {2}); });
+  refused([&] { convert(x, none); });
+}
+
+TEST_CASE("scopes may end in any order") {
+  Graph g;
+  const Value x = g.input("x", f32, {2});
+  std::unique_ptr<Graph::Scope> outer(new Graph::Scope(g.scope("outer")));
+  std::unique_ptr<Graph::Scope> inner(new Graph::Scope(g.scope("inner")));
+  CHECK(exp(x).name() == "outer/inner/exp_0");
+  outer.reset();
+  CHECK(exp(x).name() == "inner/exp_0");
+  const auto later = g.scope("later");
+  inner.reset();
+  CHECK(exp(x).name() == "later/exp_0");
+}
+
+TEST_CASE("a variable declared again keeps its first initializer, and another one is refused") {
+  Graph g;
+  const Value w = g.variable("w", f32, {2}, init::normal(0.5));
+  CHECK(g.variable("w", f32, {2}) == w);
+  CHECK(g.variable("w", f32, {2}, init::normal(0.5)) == w);
+  expect_error(ErrorCode::invalid_argument, "another initializer",
+               [&] { g.variable("w", f32, {2}, init::normal(0.25)); });
+  expect_error(ErrorCode::invalid_argument, "another initializer",
+               [&] { g.variable("w", f32, {2}, init::constant(1)); });
 }

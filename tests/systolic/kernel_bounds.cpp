@@ -15,6 +15,14 @@ TEST_CASE("the blocked matmul keeps the tensor engine busy") {
   CHECK(b.hbm <= (4096.0 * 8192 + 8192.0 * 8192 * 8 + 4096.0 * 8192) * 2 / 820e3);
 }
 
+TEST_CASE("a contraction whose strips do not fit reads each operand of a block once") {
+  // 256 KiB of a partition for a strip of 128 rows; the result is one block.
+  const KernelBounds b = measure(matmul_case(512, 65536, 512, f32, true));
+  CHECK(b.hbm <= (2 * 512.0 * 65536 + 512.0 * 512) * 4 / 820e3);
+  CHECK(b.binding().name == std::string("pe"));
+  CHECK(b.percent_of(b.pe) >= 90);
+}
+
 TEST_CASE("attention is bound by the port of PSUM") {
   const KernelBounds full = measure(attention_case(1, 4096, 128, false)),
                      causal = measure(attention_case(1, 4096, 128, true));
@@ -24,6 +32,31 @@ TEST_CASE("attention is bound by the port of PSUM") {
   CHECK(causal.time <= 0.64 * full.time);
   // Hidden blocks are skipped: 33 of 64 halves of the scores remain, and a block of each pair on the edge.
   CHECK(causal.psum_port <= 0.57 * full.psum_port);
+}
+
+TEST_CASE("the gradient of attention keeps the tensor engine busy") {
+  const KernelBounds full = measure(attention_grad_case(1, 4096, 128, false)),
+                     causal = measure(attention_grad_case(1, 4096, 128, true));
+  CHECK(full.percent_of(full.pe) >= 85);
+  CHECK(causal.time <= 0.65 * full.time);
+}
+
+TEST_CASE("norms of long and of short rows") {
+  const ValueType x = type(bf16, {4096, 1024}), row = type(bf16, {1024}), column = type(f32, {4096, 1});
+  const KernelBounds forward = measure({"layer_norm", {{"epsilon", 1e-5}}, {x, row, row}}),
+                     backward = measure({"layer_norm_grad", {}, {x, x, row, column, column}});
+  CHECK(forward.percent_of(std::max(forward.dma, forward.dve)) >= 85);
+  CHECK(backward.percent_of(std::max(backward.dma, backward.dve)) >= 85);
+  // The longest rows that are offered fit in SBUF.
+  const ValueType longest = type(f32, {256, 2048}), scale = type(f32, {2048}), stat = type(f32, {256, 1});
+  CHECK(measure({"layer_norm", {{"epsilon", 1e-5}}, {longest, scale, scale}}).time > 0);
+  CHECK(measure({"layer_norm_grad", {}, {longest, longest, scale, stat, stat}}).time > 0);
+  CHECK(measure({"rms_norm_grad", {}, {longest, longest, scale, stat}}).time > 0);
+  // Short rows come some per partition.
+  const ValueType narrow = type(f32, {1408, 64}), gain = type(f32, {64});
+  CHECK(compile_kernel({"layer_norm", {{"epsilon", 1e-5}}, {narrow, gain, gain}}, "trn1")
+            .timing()
+            .dma.transfers <= 6);
 }
 
 TEST_CASE("short heads take few transfers") {

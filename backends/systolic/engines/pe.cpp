@@ -13,7 +13,9 @@ namespace {
 // PSUM block when PSUM is not dense float32. Together with the PSUM tile they fit in the second-level cache
 // of today's hosts.
 constexpr int block_columns = 512;
-constexpr size_t stationary_floats = 128 / packed_rows * stationary_block_stride(128);
+constexpr int64_t turned_stride(int k) { return (int64_t{k} + 15) / 16 * 16 + 16; }
+constexpr size_t stationary_floats = 128 * turned_stride(128);
+static_assert(stationary_floats >= 128 / packed_rows * stationary_block_stride(128));
 constexpr size_t moving_floats = (block_columns / packed_columns + 1) * moving_panel_stride(128);
 constexpr size_t staging_floats = packed_columns * 128;  // or block_columns of a row
 static_assert(staging_floats >= block_columns);
@@ -50,11 +52,17 @@ Stationary stationary_of(const ProductTile& tile, const Context& context, float*
   constexpr auto width = static_cast<int64_t>(sizeof(float));
   if (a.turned()) {
     const int64_t column = a.step;
-    if (a.dtype == DType::float32) return {floats, 1, column / width, packed_rows * (column / width)};
-    // Its columns, one after the other, widened.
-    const int64_t stride = (tile.k + 15) / 16 * 16;
-    for (int i = 0; i < m; ++i)
-      a.load_turned(packed + i * stride, row + i * column, a.row_stride, static_cast<size_t>(tile.k));
+    if (a.dtype == DType::float32 && panels < 3)
+      return {floats, 1, column / width, packed_rows * (column / width)};
+    // Its columns one after the other, widened, with room between them: eight are read at a time, and far
+    // rows of a large matrix compete for the same sets of the host's cache.
+    const int64_t stride = turned_stride(tile.k);
+    for (int i = 0; i < m; ++i) {
+      if (a.dtype == DType::float32)
+        std::memcpy(packed + i * stride, row + i * column, static_cast<size_t>(tile.k) * sizeof(float));
+      else
+        a.load_turned(packed + i * stride, row + i * column, a.row_stride, static_cast<size_t>(tile.k));
+    }
     return {packed, 1, stride, packed_rows * stride};
   }
   const auto& kernels = packed_kernels();

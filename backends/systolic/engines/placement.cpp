@@ -109,6 +109,7 @@ class Placer {
     uint32_t first = none, last = 0;  // positions of their uses
     uint32_t last_write = 0, writes = 0;
     bool only_multiplied = true;  // read by the tensor engine alone
+    bool accumulates = false;     // products add up in it
     bool in_hbm = false;
     TilePlace place;
   };
@@ -135,7 +136,7 @@ class Placer {
         g.first = std::min(g.first, position);
         g.last = position;
         if (is_written(v.role))
-          g.last_write = position, ++g.writes;
+          g.last_write = position, ++g.writes, g.accumulates |= i.opcode == Opcode::matmul && !i.start;
         else if (i.opcode != Opcode::matmul)
           g.only_multiplied = false;
       }
@@ -198,6 +199,7 @@ class Placer {
     if (!constant && source.last != position) return;
     parent_[b] = a;
     source.last = std::max(source.last, copy.last);
+    source.accumulates |= copy.accumulates;
     // The copy itself writes no longer.
     if (copy.writes > 1) source.last_write = std::max(source.last_write, copy.last_write);
     finish(position);
@@ -208,6 +210,9 @@ class Placer {
     const Region& r = stream_.regions[i.region];
     Group& g = group(v.tile);
     if (g.in_hbm || i.op0 != AluOp::bypass || g.last_write > position || !fits(v, r)) return;
+    // What is added to again and again stays together: far rows compete for the same sets of the host's
+    // caches.
+    if (g.accumulates && place_in(r).row_stride >= far_rows) return;
     const Bytes bytes = bytes_of(r);
     const uint32_t self = order_[position];
     AccessList& list = accesses(r);
@@ -227,6 +232,8 @@ class Placer {
     early_.push_back({stream_.values[r.value].storage, g.first, std::max(position, g.last)});
     finish(position);
   }
+
+  static constexpr int64_t far_rows = 2048;  // bytes
 
   void finish(uint32_t position) {
     made_.done[order_[position]] = true;

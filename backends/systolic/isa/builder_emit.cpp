@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "systolic/isa/builder_impl.h"
+#include "systolic/isa/large_vector.h"
 #include "systolic/isa/refusal.h"
 
 namespace heddle::systolic {
@@ -177,7 +178,7 @@ void NeuronCore::Impl::commit(Draft& draft) {
     const Hbm& hbm = *draft.region_[static_cast<size_t>(i)];
     const auto index = static_cast<uint32_t>(stream.regions.size());
     (i == 0 ? made.region : made.region_out) = index;
-    stream.regions.push_back(hbm.region());
+    append(stream.regions, hbm.region());
     if (hbm.index() == nullptr) continue;
     if (draft.region_count_ > 1) draft.reject("only loads and stores take a dynamic offset");
     draft.add(*hbm.index(), Role::index, Memory::sbuf);
@@ -187,11 +188,11 @@ void NeuronCore::Impl::commit(Draft& draft) {
   made.view = static_cast<uint32_t>(stream.views.size());
   made.view_count = static_cast<uint8_t>(draft.count_);
   for (const Draft::Operand& operand : draft.operands()) {
-    stream.views.push_back(*operand.view);
+    append(stream.views, *operand.view);
     stream.views.back().role = operand.role;
     if (is_written(operand.role)) mark_written(*operand.view, made);
   }
-  stream.instructions.push_back(made);
+  append(stream.instructions, made);
 }
 
 }  // namespace heddle::systolic

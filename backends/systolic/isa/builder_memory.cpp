@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "systolic/isa/builder_impl.h"
+#include "systolic/isa/large_vector.h"
 #include "systolic/isa/refusal.h"
 
 namespace heddle::systolic {
@@ -61,17 +62,17 @@ void NeuronCore::Impl::close_pool(uint32_t pool) {
 Tile NeuronCore::Impl::take(uint32_t pool, int partitions, std::span<const int> free_sizes, DType dtype,
                             Where where) {
   const PoolInfo& info = stream.pools[pool];
-  const std::string what = "tile of pool '" + info.name + "'";
+  const auto what = [&] { return "tile of pool '" + info.name + "'"; };  // for refusals only
   if (partitions < 1 || partitions > device->sbuf.partitions)
-    refuse(where, what,
+    refuse(where, what(),
            "has " + std::to_string(partitions) + " partitions; there are 1 to " +
                std::to_string(device->sbuf.partitions));
   if (free_sizes.empty() || free_sizes.size() > free_rank_max)
-    refuse(where, what, "needs one to four free dimensions");
-  if (!on_chip(dtype)) refuse(where, what, std::string("cannot hold ") + dtype_name(dtype));
+    refuse(where, what(), "needs one to four free dimensions");
+  if (!on_chip(dtype)) refuse(where, what(), std::string("cannot hold ") + dtype_name(dtype));
   int64_t bytes = static_cast<int64_t>(size_of(dtype));
   for (int s : free_sizes) {
-    if (s < 1) refuse(where, what, "has an empty free dimension");
+    if (s < 1) refuse(where, what(), "has an empty free dimension");
     bytes *= s;
   }
 
@@ -93,7 +94,7 @@ Tile NeuronCore::Impl::take(uint32_t pool, int partitions, std::span<const int> 
       for (const Buffer& b : pools_[p].buffers) held += b.bytes;
       holders += (holders.empty() ? "" : ", ") + stream.pools[p].name + " " + std::to_string(held);
     }
-    refuse(where, what,
+    refuse(where, what(),
            std::string(info.memory == Memory::sbuf ? "SBUF" : "PSUM") + " is full: " + std::to_string(bytes) +
                " bytes per partition asked, " + std::to_string(memory.largest_free()) + " of " +
                std::to_string(memory.capacity()) + " free in one piece; held by " + holders,
@@ -127,7 +128,7 @@ Tile NeuronCore::Impl::take(uint32_t pool, int partitions, std::span<const int> 
   }
   made.previous_count = static_cast<uint32_t>(stream.previous.size()) - made.first_previous;
 
-  stream.tiles.push_back(made);
+  append(stream.tiles, made);
   tiles_.emplace_back();
   View view;
   view.tile = tile, view.partitions = made.partitions, view.rank = static_cast<uint8_t>(free_sizes.size());

@@ -16,10 +16,9 @@
 
 #include <algorithm>
 #include <cmath>
-#include <map>
 #include <memory>
 
-#include "systolic/kernels/attention_sections.h"
+#include "systolic/kernels/attention_edges.h"
 
 namespace heddle::systolic {
 namespace {
@@ -29,25 +28,6 @@ constexpr int64_t chunks_of_section = 4;
 constexpr int chunks_in_flight = 2 * chunks_of_section + 2;
 constexpr int64_t statistics_columns = 32;
 constexpr double smallest_sum = 0x1p-60;  // rows that see no key divide by this
-
-// How many neighbouring rows a partition takes, of queries and of keys. Full attention does not mind the
-// order of either; a causal mask stays simple for pairs.
-struct Runs {
-  int64_t query = 1, key = 1;
-};
-Runs runs_of(const AttentionShape& a, int64_t most) {
-  if (a.mask != nullptr) return {};
-  if (a.causal) {
-    const int64_t pair = 2 * block_rows;
-    return a.queries % pair == 0 && a.keys % pair == 0 && a.keys >= a.queries ? Runs{2, 2} : Runs{};
-  }
-  const auto longest = [most](int64_t rows) {
-    int64_t run = most;
-    while (run > 1 && rows % (block_rows * run) != 0) run /= 2;
-    return run;
-  };
-  return {longest(a.queries), longest(a.keys)};
-}
 
 class Pipeline {
  public:
@@ -70,7 +50,7 @@ class Pipeline {
         results_(nc_.sbuf_pool("out", 2)),
         small_(nc_.sbuf_pool("stats", 64)),
         running_(nc_.sbuf_pool("running", 24)),
-        constants_(nc_.sbuf_pool("edge", 4)),
+        edges_(nc_, a_, runs_),
         statistics_tiles_(nc_.sbuf_pool("statistics", 16)),
         wide_(nc_.sbuf_pool("lse", 4)),
         wide_turned_(nc_.sbuf_pool("lse.turned", 2)),
@@ -91,7 +71,7 @@ class Pipeline {
     std::vector<Item> items;
     for (int64_t head = 0; head < a_.batch * a_.heads; ++head)
       for (const Piece& query : pieces(a_.queries, query_tile)) {
-        const int64_t visible = visible_keys(query);
+        const int64_t visible = edges_.visible_keys(query);
         const std::vector<Piece> sections = pieces(visible, section_keys_);
         if (sections.empty()) store_nothing(head, query);
         for (const Piece& s : sections)
@@ -174,27 +154,6 @@ class Pipeline {
     const int64_t count = (keys + chunk_keys_ - 1) / chunk_keys_, unit = block_rows * 2;
     return pieces(keys, std::min(chunk_keys_, ((keys + count - 1) / count + unit - 1) / unit * unit));
   }
-  // Keys that some query of the tile sees, to the end of their block; pairs of blocks are seen together.
-  int64_t visible_keys(const Piece& query) const {
-    if (!a_.causal) return a_.keys;
-    const int64_t group = block_rows * runs_.key;
-    const int64_t seen = std::max<int64_t>(query.begin + query.count + a_.keys - a_.queries, 0);
-    return std::min((seen + group - 1) / group * group, a_.keys);
-  }
-  // For a block of keys of which some are hidden from some queries: query p sees key j when p - j is at least
-  // this.
-  std::optional<int64_t> edge_of(const Piece& query, const Piece& key) const {
-    if (!a_.causal || masks_) return std::nullopt;
-    const int64_t last = query.begin + a_.keys - a_.queries;  // key that the first query sees last
-    if (runs_.key == 1) {
-      if (key.begin + key.count - 1 <= last) return std::nullopt;
-      return key.begin - last;
-    }
-    const int64_t pair = 2 * block_rows;
-    if (key.begin / pair < last / pair) return std::nullopt;
-    return key.begin % pair <= last % pair ? 0 : 1;
-  }
-
   // ---- the stages
 
   void begin(Work& w) {
@@ -268,16 +227,16 @@ class Pipeline {
     w.products.push_back(product);
     for (int64_t at = 0, count = 0; at < n; at += count) {
       count = std::min<int64_t>(block_rows, n - at);
-      const std::optional<int64_t> begin = edge_of(item.query, {keys.begin + at, count});
+      const std::optional<int64_t> begin = edges_.edge_of(item.query, {keys.begin + at, count});
       while (!begin && at % product_columns + count < product_columns && at + count < n) {
         const int64_t more = std::min(block_rows, n - at - count);
-        if (edge_of(item.query, {keys.begin + at + count, more})) break;
+        if (edges_.edge_of(item.query, {keys.begin + at + count, more})) break;
         count += more;
       }
       const int first = static_cast<int>(at), columns = static_cast<int>(count);
       const Tile out = product.cols(first, columns);
       nc_.nc_matmul(out, w.q, w.section->keys.cols(offset + first, columns), {true, !begin});
-      if (begin) nc_.nc_matmul(out, identity().cols(0, p), edge(*begin).cols(0, columns), {false, true});
+      if (begin) edges_.hide(out, *begin);
     }
   }
 
@@ -286,33 +245,12 @@ class Pipeline {
     const Tile s = scores_.tile(p, {n}, DType::float32), max = w.maxima.cols(static_cast<int>(c), 1);
     w.scores.push_back(s);
     if (masks_)
-      if (const std::optional<Tile> mask = masks_->tile({w.item->head, 1}, w.item->query, keys_of(w, c))) {
+      if (const std::optional<Tile> mask = masks_->tile(w.item->head, w.item->query, keys_of(w, c))) {
         nc_.scalar_tensor_tensor(s, w.products[c], {AluOp::multiply, a_.scale}, AluOp::add, *mask);
         nc_.tensor_reduce(max, AluOp::maximum, s);
         return;
       }
     nc_.tensor_scalar_reduce(s, max, w.products[c], {AluOp::multiply, a_.scale}, AluOp::maximum);
-  }
-
-  // [128, 128]: 0 where p - j >= begin, else so large a negative number that exp gives 0. Of the sign that
-  // the scale will keep negative.
-  Tile edge(int64_t begin) {
-    const auto it = edges_.find(begin);
-    if (it != edges_.end()) return it->second;
-    const Tile tile = constants_.tile(query_tile, {block_rows}, dtype_);
-    nc_.memset(tile, 0.0f);
-    nc_.affine_select(tile, tile, AffinePattern{.base = -begin, .partition_step = 1, .step = {-1}},
-                      AluOp::greater_equal, a_.scale < 0 ? 3e38f : -3e38f);
-    return edges_.emplace(begin, tile).first->second;
-  }
-  Tile identity() {
-    if (identity_) return *identity_;
-    const Tile tile = constants_.tile(query_tile, {query_tile}, dtype_);
-    nc_.memset(tile, 1.0f);
-    nc_.affine_select(tile, tile, AffinePattern{.base = 0, .partition_step = 1, .step = {-1}}, AluOp::equal,
-                      0.0f);
-    identity_ = tile;
-    return tile;
   }
 
   void take_maximum(Work& w) {
@@ -443,7 +381,9 @@ class Pipeline {
                lse = small_.tile(p, {1}, DType::float32);
     nc_.memset(out, 0.0f);
     nc_.memset(lse, -INFINITY);
-    store_heads(nc_, out_, {head, 1}, a_.heads, query, out);
+    nc_.dma_store(out_.hbm.box(out_.at(head / a_.heads, head % a_.heads, query.begin), {p, a_.value_depth},
+                               {out_.row_step, 1}),
+                  out);
     nc_.dma_store(lse_.rows(head * a_.queries + query.begin, p), lse);
   }
 
@@ -454,13 +394,12 @@ class Pipeline {
   const Runs runs_;
   const HeadRows out_;
   const Hbm lse_;
-  TilePool query_rows_, query_pool_, scores_, weights_, turned_, accumulators_, results_, small_, running_,
-      constants_, statistics_tiles_, wide_, wide_turned_;
+  TilePool query_rows_, query_pool_, scores_, weights_, turned_, accumulators_, results_, small_, running_;
+  Edges edges_;
+  TilePool statistics_tiles_, wide_, wide_turned_;
   TilePool scores_psum_, turned_psum_, out_psum_;
   std::optional<Masks> masks_;
   std::shared_ptr<const Statistics> statistics_;
-  std::map<int64_t, Tile> edges_;
-  std::optional<Tile> identity_;
   Sections sections_;
   int64_t queries_head_ = -1;
   Piece queries_{0, 0};  // the group that turned_queries_ holds

@@ -1,5 +1,4 @@
-// What attention forward and backward share: heads as rows of HBM, several short heads packed into one tile,
-// and the mask that keeps them apart.
+// What attention forward and backward share: heads as rows of HBM, and masks that are given.
 #pragma once
 
 #include <optional>
@@ -29,53 +28,24 @@ struct AttentionShape {
   float scale;
   const Operand* mask = nullptr;
   std::array<int64_t, 4> mask_step{};  // over [batch, head, query, key]
-  // Heads that share a tile: their queries and their keys together fill at most 128 partitions.
+  // Sequences that share a tile (attention_panels.h): their queries and their keys together fill at most 128
+  // partitions.
   int64_t pack = 1;
 };
 AttentionShape attention_shape(const NodeContext& c);
-
-// Consecutive heads of a tile, counted batch by batch.
-struct Heads {
-  int64_t first, count;
-};
-
-// Rows [row.begin, +row.count) of each of the heads, one head below the other: [heads * row.count, depth].
-// `shared`: how many heads share one of `x` (grouped queries).
-Tile load_heads(NeuronCore& nc, TilePool& pool, const HeadRows& x, const Heads& heads,
-                int64_t heads_per_batch, int64_t shared, const Piece& row);
-void store_heads(NeuronCore& nc, const HeadRows& x, const Heads& heads, int64_t heads_per_batch,
-                 const Piece& row, const Tile& tile);
-
-// [n, m] -> [m, n] by the tensor engine; n, m <= 128.
-class Turner {
- public:
-  // `psum`: a pool of PSUM that turners may share; `buffers`: results that are kept.
-  Turner(NeuronCore& nc, DType dtype, TilePool& psum, int buffers);
-  Tile turn(const Tile& in);
-
- private:
-  NeuronCore& nc_;
-  DType dtype_;
-  TilePool& psum_;
-  TilePool sbuf_;
-};
 
 // Additive masks: 0 where a key is visible, -inf where not.
 class Masks {
  public:
   Masks(NeuronCore& nc, const AttentionShape& a);
-  // For queries and keys of the given pieces; nullopt when everything is visible. With packed heads both
-  // pieces are whole.
-  std::optional<Tile> tile(const Heads& heads, const Piece& query, const Piece& key);
-  // Whether no query of the piece sees a key of the piece.
-  bool hidden(const Piece& query, const Piece& key) const;
+  // For queries and keys of the given pieces of a head, heads counted batch by batch; nullopt when everything
+  // is visible.
+  std::optional<Tile> tile(int64_t head, const Piece& query, const Piece& key);
 
  private:
-  Tile packed();
   NeuronCore& nc_;
   const AttentionShape& a_;
-  TilePool pool_, load_, constant_;
-  std::optional<Tile> packed_;
+  TilePool pool_, load_;
 };
 
 // Scores below this are as good as -inf: keeps exp(-inf - max) a number in rows that see no key.

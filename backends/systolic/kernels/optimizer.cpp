@@ -2,6 +2,7 @@
 // worked out once, on [128, 1] tiles, and used as a per-partition operand.
 #include "systolic/kernels/rows.h"
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
@@ -12,6 +13,8 @@ constexpr int partitions = 128;
 // Two powers, two divisions in double precision; an assumption.
 constexpr double bias_correction_cycles = 1000;
 constexpr int64_t block_columns = 1024;  // nine tiles of it, two buffers each, fit in SBUF
+constexpr int64_t small_elements =
+    int64_t{partitions} * 256;  // rows of a kilobyte: half of a descriptor's time is its own
 
 // One block of a dense tensor: `rows` rows of `columns` elements from `begin`.
 struct Block {
@@ -32,6 +35,9 @@ std::vector<Block> blocks(int64_t n) {
   return list;
 }
 
+// The tensors of a step. A role is what one tensor has several of: parameter, gradient, moment. Tensors whose
+// rows would be short are gathered into one value for each role first, and the results handed back: a copy in
+// HBM is spread over all DMA engines, while a tile of short rows costs each of them a descriptor a row.
 class Step {
  public:
   explicit Step(const NodeContext& c)
@@ -46,30 +52,81 @@ class Step {
   Tile coefficient() { return coefficient_pool_.tile(partitions, {1}, DType::float32); }
   NeuronCore& nc() { return nc_; }
 
-  // body(columns' block, load, store): load(operand index) gives a tile, store(output index, tile) writes
-  // one.
+  // For every block of every tensor: body(block, load, store). load(role) gives a tile of operand
+  // in[role] + tensor, store(role, tile) writes result out[role] + tensor.
   using Load = std::function<Tile(size_t)>;
   using Store = std::function<void(size_t, const Tile&)>;
-  void for_blocks(int64_t elements, size_t operands,
-                  const std::function<void(const Block&, const Load&, const Store&)>& body) {
-    if (pools_.empty())
-      for (size_t i = 0; i < operands; ++i) pools_.push_back(nc_.sbuf_pool("operand" + std::to_string(i), 2));
-    for (const Block& b : blocks(elements)) {
-      size_t next = 0;
-      body(
-          b,
-          [&](size_t i) {
-            const Operand& o = c_.inputs[i];
-            const Tile t =
-                pools_[next++].tile(static_cast<int>(b.rows), {static_cast<int>(b.columns)}, o.dtype);
-            nc_.dma_load(t, b.of(o.hbm));
-            return t;
-          },
-          [&](size_t o, const Tile& t) { nc_.dma_store(b.of(c_.outputs[o].hbm), t); });
+  using Body = std::function<void(const Block&, const Load&, const Store&)>;
+  void for_blocks(size_t tensors, const std::vector<size_t>& in, const std::vector<size_t>& out,
+                  const Body& body) {
+    std::vector<size_t> small;
+    for (size_t t = 0; t < tensors; ++t) {
+      bool is_small = c_.inputs[in[0] + t].elements() < small_elements;
+      for (const size_t role : in) is_small = is_small && c_.inputs[role + t].dtype == DType::float32;
+      for (const size_t role : out) is_small = is_small && c_.outputs[role + t].dtype == DType::float32;
+      if (is_small) small.push_back(t);
+    }
+    if (small.size() < 2) small.clear();
+    gathered(small, in, out, body);
+    for (size_t t = 0; t < tensors; ++t) {
+      if (std::find(small.begin(), small.end(), t) != small.end()) continue;
+      std::vector<Operand> from, to;
+      for (const size_t role : in) from.push_back(c_.inputs[role + t]);
+      for (const size_t role : out) to.push_back(c_.outputs[role + t]);
+      stream(from, to, body);
     }
   }
 
  private:
+  // One dense tensor, or a gathered value, for each role.
+  void stream(const std::vector<Operand>& in, const std::vector<Operand>& out, const Body& body) {
+    while (pools_.size() < in.size())
+      pools_.push_back(nc_.sbuf_pool("operand" + std::to_string(pools_.size()), 2));
+    for (const Block& b : blocks(in[0].elements()))
+      body(
+          b,
+          [&](size_t role) {
+            const Tile t =
+                pools_[role].tile(static_cast<int>(b.rows), {static_cast<int>(b.columns)}, in[role].dtype);
+            nc_.dma_load(t, b.of(in[role].hbm));
+            return t;
+          },
+          [&](size_t role, const Tile& t) { nc_.dma_store(b.of(out[role].hbm), t); });
+  }
+
+  void gathered(const std::vector<size_t>& tensors, const std::vector<size_t>& in,
+                const std::vector<size_t>& out, const Body& body) {
+    if (tensors.empty()) return;
+    int64_t total = 0;
+    for (const size_t t : tensors) total += c_.inputs[in[0] + t].elements();
+    const auto value = [&](const char* name) {
+      Operand o;
+      o.dtype = DType::float32, o.shape = Shape{total}, o.present = true;
+      o.hbm = nc_.hbm_scratch(name, o.shape, o.dtype);
+      return o;
+    };
+    std::vector<Operand> from, to;
+    for (const size_t role : in) {
+      from.push_back(value("gathered"));
+      int64_t at = 0;
+      for (const size_t t : tensors) {
+        const Operand& o = c_.inputs[role + t];
+        nc_.dma_copy(from.back().hbm.box(at, {o.elements()}, {1}), o.hbm);
+        at += o.elements();
+      }
+    }
+    for (size_t role = 0; role < out.size(); ++role) to.push_back(value("results"));
+    stream(from, to, body);
+    for (size_t role = 0; role < out.size(); ++role) {
+      int64_t at = 0;
+      for (const size_t t : tensors) {
+        const Operand& o = c_.outputs[out[role] + t];
+        nc_.dma_copy(o.hbm, to[role].hbm.box(at, {o.elements()}, {1}));
+        at += o.elements();
+      }
+    }
+  }
+
   const NodeContext& c_;
   NeuronCore& nc_;
   TilePool coefficient_pool_;
@@ -105,43 +162,42 @@ void emit_adam_family(const NodeContext& c, bool decoupled) {
                     });
   nc.tensor_scalar(keep, lr, {AluOp::multiply, -decay}, {AluOp::add, 1.0});
   TilePool work = nc.sbuf_pool("work", 6), results = nc.sbuf_pool("results", 6);
-  for (size_t i = 0; i < count; ++i) {
-    const size_t p_at = 2 + i, g_at = 2 + count + i, m_at = 2 + 2 * count + i, v_at = 2 + 3 * count + i;
-    step.for_blocks(
-        c.inputs[p_at].elements(), 4, [&](const Block& b, const Step::Load& load, const Step::Store& store) {
-          const int rows = static_cast<int>(b.rows), columns = static_cast<int>(b.columns);
-          const auto scratch = [&] { return work.tile(rows, {columns}, DType::float32); };
-          const Tile p = load(p_at), m = load(m_at), v = load(v_at);
-          Tile g = load(g_at);
-          if (!decoupled && decay != 0) {
-            const Tile pulled = scratch();
-            nc.scalar_tensor_tensor(pulled, p, {AluOp::multiply, decay}, AluOp::add, g);
-            g = pulled;
-          }
-          const Tile m_new = results.tile(rows, {columns}, c.outputs[count + i].dtype),
-                     v_new = results.tile(rows, {columns}, c.outputs[2 * count + i].dtype);
-          const Tile share = scratch();
-          nc.tensor_scalar(share, g, {AluOp::multiply, 1.0 - beta1});
-          nc.scalar_tensor_tensor(m_new, m, {AluOp::multiply, beta1}, AluOp::add, share);
-          const Tile square = scratch();
-          nc.scalar_tensor_tensor(square, g, {AluOp::multiply, 1.0 - beta2}, AluOp::multiply, g);
-          nc.scalar_tensor_tensor(v_new, v, {AluOp::multiply, beta2}, AluOp::add, square);
-          // sqrt(v / (1 - beta2^t)) + epsilon
-          const Tile root = scratch();
-          nc.tensor_scalar(root, v_new, {AluOp::multiply, rows_of(second, b)}, {AluOp::power, 0.5});
-          nc.tensor_scalar(root, root, {AluOp::add, epsilon});
-          const Tile change = scratch();
-          nc.scalar_tensor_tensor(change, m_new, {AluOp::multiply, rows_of(rate, b)}, AluOp::divide, root);
-          const Tile p_new = results.tile(rows, {columns}, c.outputs[i].dtype);
-          if (decoupled && decay != 0)
-            nc.scalar_tensor_tensor(p_new, p, {AluOp::multiply, rows_of(keep, b)}, AluOp::subtract, change);
-          else
-            nc.tensor_tensor(p_new, p, AluOp::subtract, change);
-          store(i, p_new);
-          store(count + i, m_new);
-          store(2 * count + i, v_new);
-        });
-  }
+  enum : size_t { parameter, gradient, moment, second_moment };
+  step.for_blocks(
+      count, {2, 2 + count, 2 + 2 * count, 2 + 3 * count}, {0, count, 2 * count},
+      [&](const Block& b, const Step::Load& load, const Step::Store& store) {
+        const int rows = static_cast<int>(b.rows), columns = static_cast<int>(b.columns);
+        const auto scratch = [&] { return work.tile(rows, {columns}, DType::float32); };
+        const Tile p = load(parameter), m = load(moment), v = load(second_moment);
+        Tile g = load(gradient);
+        if (!decoupled && decay != 0) {
+          const Tile pulled = scratch();
+          nc.scalar_tensor_tensor(pulled, p, {AluOp::multiply, decay}, AluOp::add, g);
+          g = pulled;
+        }
+        const Tile m_new = results.tile(rows, {columns}, DType::float32),
+                   v_new = results.tile(rows, {columns}, DType::float32);
+        const Tile share = scratch();
+        nc.tensor_scalar(share, g, {AluOp::multiply, 1.0 - beta1});
+        nc.scalar_tensor_tensor(m_new, m, {AluOp::multiply, beta1}, AluOp::add, share);
+        const Tile square = scratch();
+        nc.scalar_tensor_tensor(square, g, {AluOp::multiply, 1.0 - beta2}, AluOp::multiply, g);
+        nc.scalar_tensor_tensor(v_new, v, {AluOp::multiply, beta2}, AluOp::add, square);
+        // sqrt(v / (1 - beta2^t)) + epsilon
+        const Tile root = scratch();
+        nc.tensor_scalar(root, v_new, {AluOp::multiply, rows_of(second, b)}, {AluOp::power, 0.5});
+        nc.tensor_scalar(root, root, {AluOp::add, epsilon});
+        const Tile change = scratch();
+        nc.scalar_tensor_tensor(change, m_new, {AluOp::multiply, rows_of(rate, b)}, AluOp::divide, root);
+        const Tile p_new = results.tile(rows, {columns}, DType::float32);
+        if (decoupled && decay != 0)
+          nc.scalar_tensor_tensor(p_new, p, {AluOp::multiply, rows_of(keep, b)}, AluOp::subtract, change);
+        else
+          nc.tensor_tensor(p_new, p, AluOp::subtract, change);
+        store(0, p_new);
+        store(1, m_new);
+        store(2, v_new);
+      });
 }
 void emit_adam(const NodeContext& c) { emit_adam_family(c, false); }
 void emit_adamw(const NodeContext& c) { emit_adam_family(c, true); }
@@ -156,35 +212,32 @@ void emit_sgd(const NodeContext& c) {
   const Tile lr = step.broadcast(c.inputs[0]), negative_lr = step.coefficient();
   nc.tensor_scalar(negative_lr, lr, {AluOp::multiply, -1.0});
   TilePool work = nc.sbuf_pool("work", 4), results = nc.sbuf_pool("results", 4);
-  for (size_t i = 0; i < count; ++i) {
-    step.for_blocks(
-        c.inputs[1 + i].elements(), 3, [&](const Block& b, const Step::Load& load, const Step::Store& store) {
-          const int rows = static_cast<int>(b.rows), columns = static_cast<int>(b.columns);
-          const Tile p = load(1 + i);
-          Tile g = load(1 + count + i);
-          if (decay != 0) {
-            const Tile pulled = work.tile(rows, {columns}, DType::float32);
-            nc.scalar_tensor_tensor(pulled, p, {AluOp::multiply, decay}, AluOp::add, g);
-            g = pulled;
-          }
-          Tile direction = g;
-          if (momentum != 0) {
-            const Tile m = load(1 + 2 * count + i),
-                       m_new = results.tile(rows, {columns}, c.outputs[count + i].dtype);
-            nc.scalar_tensor_tensor(m_new, m, {AluOp::multiply, momentum}, AluOp::add, g);
-            store(count + i, m_new);
-            direction = m_new;
-            if (nesterov) {
-              direction = work.tile(rows, {columns}, DType::float32);
-              nc.scalar_tensor_tensor(direction, m_new, {AluOp::multiply, momentum}, AluOp::add, g);
-            }
-          }
-          const Tile p_new = results.tile(rows, {columns}, c.outputs[i].dtype);
-          nc.scalar_tensor_tensor(p_new, direction, {AluOp::multiply, rows_of(negative_lr, b)}, AluOp::add,
-                                  p);
-          store(i, p_new);
-        });
-  }
+  std::vector<size_t> in = {1, 1 + count}, out = {0};
+  if (momentum != 0) in.push_back(1 + 2 * count), out.push_back(count);
+  step.for_blocks(count, in, out, [&](const Block& b, const Step::Load& load, const Step::Store& store) {
+    const int rows = static_cast<int>(b.rows), columns = static_cast<int>(b.columns);
+    const Tile p = load(0);
+    Tile g = load(1);
+    if (decay != 0) {
+      const Tile pulled = work.tile(rows, {columns}, DType::float32);
+      nc.scalar_tensor_tensor(pulled, p, {AluOp::multiply, decay}, AluOp::add, g);
+      g = pulled;
+    }
+    Tile direction = g;
+    if (momentum != 0) {
+      const Tile m = load(2), m_new = results.tile(rows, {columns}, DType::float32);
+      nc.scalar_tensor_tensor(m_new, m, {AluOp::multiply, momentum}, AluOp::add, g);
+      store(1, m_new);
+      direction = m_new;
+      if (nesterov) {
+        direction = work.tile(rows, {columns}, DType::float32);
+        nc.scalar_tensor_tensor(direction, m_new, {AluOp::multiply, momentum}, AluOp::add, g);
+      }
+    }
+    const Tile p_new = results.tile(rows, {columns}, DType::float32);
+    nc.scalar_tensor_tensor(p_new, direction, {AluOp::multiply, rows_of(negative_lr, b)}, AluOp::add, p);
+    store(0, p_new);
+  });
 }
 
 // sqrt of the sum of squares of all operands, on every partition: per-partition sums, then a product with
@@ -194,16 +247,13 @@ Tile norm_of(const NodeContext& c, Step& step, TilePool& constants, TilePool& ps
   const Tile total = step.coefficient();
   nc.memset(total, 0.0f);
   TilePool work = nc.sbuf_pool("squares", 2), sums = nc.sbuf_pool("sums", 2);
-  for (size_t i = 0; i < c.inputs.size(); ++i) {
-    step.for_blocks(c.inputs[i].elements(), 1,
-                    [&](const Block& b, const Step::Load& load, const Step::Store&) {
-                      const int rows = static_cast<int>(b.rows);
-                      const Tile squares = work.tile(rows, {static_cast<int>(b.columns)}, DType::float32),
-                                 sum = sums.tile(rows, {1}, DType::float32);
-                      nc.activation_reduce(squares, sum, Function::square, load(i));
-                      nc.tensor_tensor(total.rows(0, rows), total.rows(0, rows), AluOp::add, sum);
-                    });
-  }
+  step.for_blocks(c.inputs.size(), {0}, {}, [&](const Block& b, const Step::Load& load, const Step::Store&) {
+    const int rows = static_cast<int>(b.rows);
+    const Tile squares = work.tile(rows, {static_cast<int>(b.columns)}, DType::float32),
+               sum = sums.tile(rows, {1}, DType::float32);
+    nc.activation_reduce(squares, sum, Function::square, load(0));
+    nc.tensor_tensor(total.rows(0, rows), total.rows(0, rows), AluOp::add, sum);
+  });
   const Tile ones = constants.tile(partitions, {partitions}, DType::float32);
   nc.memset(ones, 1.0f);
   const Tile everywhere = psum.tile(partitions, {1}, DType::float32);
@@ -230,15 +280,13 @@ void emit_clip(const NodeContext& c) {
   nc.tensor_scalar(factor, norm, {AluOp::add, 1e-6},
                    reversed(AluOp::divide, c.attributes.get<double>("max_norm")));
   nc.tensor_scalar(factor, factor, {AluOp::minimum, 1.0});
-  for (size_t i = 0; i < c.inputs.size(); ++i) {
-    step.for_blocks(
-        c.inputs[i].elements(), 1, [&](const Block& b, const Step::Load& load, const Step::Store& store) {
-          const Tile out =
-              results.tile(static_cast<int>(b.rows), {static_cast<int>(b.columns)}, c.outputs[i].dtype);
-          nc.tensor_scalar(out, load(i), {AluOp::multiply, rows_of(factor, b)});
-          store(i, out);
-        });
-  }
+  step.for_blocks(
+      c.inputs.size(), {0}, {0}, [&](const Block& b, const Step::Load& load, const Step::Store& store) {
+        const Tile in = load(0),
+                   out = results.tile(static_cast<int>(b.rows), {static_cast<int>(b.columns)}, in.dtype());
+        nc.tensor_scalar(out, in, {AluOp::multiply, rows_of(factor, b)});
+        store(0, out);
+      });
   nc.dma_store(c.outputs.back().hbm.reshape({1, 1}), norm.rows(0, 1));
 }
 

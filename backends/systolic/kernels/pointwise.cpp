@@ -10,6 +10,7 @@
 
 #include "ir/abi_codec.h"
 #include "systolic/kernels/geometry.h"
+#include "systolic/kernels/rows.h"
 
 namespace heddle::systolic {
 namespace {
@@ -326,6 +327,7 @@ namespace {
 
 // Bytes of SBUF per partition that a program's tiles may take: all but a share for what else is resident.
 constexpr int64_t budget_divisor = 2;
+constexpr int64_t run_elements = 1024;  // of a partition, when rows are shorter
 
 void emit_pointwise(const NodeContext& c) {
   const ScalarProgram& program = *c.attributes.get<ScalarProgramPtr>("body");
@@ -401,38 +403,51 @@ void PointwiseLoop::run(int64_t offset, int64_t rows, int64_t columns, int64_t w
   std::vector<TilePool> pools;
   for (size_t i = 0; i < n_in; ++i) pools.push_back(nc.sbuf_pool("operand" + std::to_string(i), 2));
   base.resize(space.stride.size(), 0);
-  const auto box = [&](const Operand& o, size_t at, const Piece& row, const Piece& column) {
-    const int64_t rs = space.stride[at][axes - 2], cs = space.stride[at][axes - 1];
+  const auto strides = [&](size_t at) {
+    return std::pair{space.stride[at][axes - 2], space.stride[at][axes - 1]};
+  };
+  const auto box = [&](const Operand& o, size_t at, const RowBlock& rows_of, const Piece& column) {
+    const auto [rs, cs] = strides(at);
     // `offset` counts elements of the common shape; it is only used for the tail of a dense axis.
-    const int64_t start = base[at] + (cs != 0 ? offset * cs : 0) + row.begin * rs + column.begin * cs;
-    return o.hbm.box(start, {row.count, column.count}, {rs, cs});
+    const int64_t start = base[at] + (cs != 0 ? offset * cs : 0) + rows_of.begin * rs + column.begin * cs;
+    return o.hbm.box(start, {rows_of.partitions, rows_of.run, column.count}, {rows_of.run * rs, rs, cs});
   };
   for (const Piece& column : pieces(columns, width)) {
     std::vector<std::optional<ProgramInput>> hoisted(n_in);  // the same for every row block
-    for (const Piece& row : pieces(rows, 128)) {
-      const int p = static_cast<int>(row.count), w = static_cast<int>(column.count);
+    const int w = static_cast<int>(column.count);
+    // Whole short rows come some per partition: fewer descriptors, and fewer instructions.
+    const int64_t most = w == columns ? std::min(width, run_elements) : 1;
+    for (const RowBlock& block : row_blocks(rows, column.count, most)) {
+      const int p = block.partitions, run = block.run;
       std::vector<ProgramInput> operands(n_in);
       for (size_t i = 0; i < n_in; ++i) {
-        const bool same_rows = space.stride[i][axes - 2] == 0, same_columns = space.stride[i][axes - 1] == 0;
-        if (same_rows && hoisted[i]) {
+        const auto [rs, cs] = strides(i);
+        const bool same_rows = rs == 0, same_columns = cs == 0;
+        if (!same_rows || !hoisted[i]) {
+          const RowBlock loaded =
+              same_rows ? RowBlock{block.begin, static_cast<int>(std::min<int64_t>(128, rows)), 1} : block;
+          const bool narrow = same_columns && loaded.run == 1;
+          // A per-partition scalar must be float32 to be an operand of an instruction: cast as it is loaded.
+          const bool cast = narrow && inputs[i].dtype == DType::bfloat16;
+          const int elements = same_columns ? 1 : w;
+          const Tile t = pools[i].tile(loaded.partitions, {loaded.run, elements},
+                                       cast ? DType::float32 : inputs[i].dtype);
+          nc.dma_load(t, box(inputs[i], i, loaded, same_columns ? Piece{column.begin, 1} : column));
+          operands[i] = {t.reshape({loaded.run * elements}), narrow};
+          if (same_rows) hoisted[i] = operands[i];
+        }
+        if (same_rows) {
           operands[i] = *hoisted[i];
           operands[i].tile = operands[i].tile.rows(0, p);
-          continue;
+          if (run > 1 && !same_columns) operands[i].tile = operands[i].tile.repeat(0, run);
+        } else if (same_columns && run > 1) {
+          operands[i].tile = operands[i].tile.repeat(1, w);
         }
-        const int load_rows = same_rows ? static_cast<int>(std::min<int64_t>(128, rows)) : p;
-        const Piece loaded{row.begin, load_rows};
-        // A per-partition scalar must be float32 to be an operand of an instruction: cast as it is loaded.
-        const bool cast = same_columns && inputs[i].dtype == DType::bfloat16;
-        Tile t = pools[i].tile(load_rows, {same_columns ? 1 : w}, cast ? DType::float32 : inputs[i].dtype);
-        nc.dma_load(t, box(inputs[i], i, loaded, same_columns ? Piece{column.begin, 1} : column));
-        operands[i] = {t, same_columns};
-        if (same_rows) hoisted[i] = operands[i];
-        if (same_rows) operands[i].tile = t.rows(0, p);
       }
-      const std::vector<Tile> results = emitter.emit(operands, p, w, output_dtypes);
+      const std::vector<Tile> results = emitter.emit(operands, p, run * w, output_dtypes);
       for (size_t o = 0; o < outputs.size(); ++o) {
-        const Hbm target = box(outputs[o], n_in + o, row, column);
-        nc.dma_store(target, results[o]);
+        const Tile t = results[o].rank() == 1 && run > 1 ? results[o].reshape({run, w}) : results[o];
+        nc.dma_store(box(outputs[o], n_in + o, block, column), t);
       }
     }
   }

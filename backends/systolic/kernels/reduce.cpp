@@ -10,6 +10,7 @@ namespace heddle::systolic {
 namespace {
 
 constexpr int64_t block_columns = 2048;
+constexpr int64_t least_product = 16;  // columns
 
 // The operand as [outer, reduced, inner], when the reduced axes are neighbours.
 struct Split {
@@ -46,8 +47,24 @@ Kind kind_of(const std::string& kind, int64_t n) {
   return {AluOp::add, kind == "mean" ? 1.0 / static_cast<double>(n) : 1.0, 0.0f};
 }
 
+// [rows, columns] -> [rows], short rows: some per partition.
+void reduce_short_rows(const NodeContext& c, const Kind& kind, int64_t rows, int64_t columns) {
+  NeuronCore& nc = c.nc;
+  TilePool in = nc.sbuf_pool("x", 2), small = nc.sbuf_pool("sums", 2), out_pool = nc.sbuf_pool("y", 2);
+  for (const RowBlock& b : row_blocks(rows, columns, block_columns)) {
+    const Tile t = in.tile(b.partitions, {b.run, static_cast<int>(columns)}, c.inputs[0].dtype);
+    nc.dma_load(t, b.of(c.inputs[0].hbm, columns));
+    const Tile sum = small.tile(b.partitions, {b.run}, DType::float32),
+               out = out_pool.tile(b.partitions, {b.run}, c.outputs[0].dtype);
+    nc.tensor_reduce(sum, kind.op, t, 1);
+    nc.tensor_scalar(out, sum, {AluOp::multiply, kind.factor});
+    nc.dma_store(b.of(c.outputs[0].hbm, 1), out);
+  }
+}
+
 // [rows, columns] -> [rows]: the free axis, piece by piece.
 void reduce_rows(const NodeContext& c, const Kind& kind, int64_t rows, int64_t columns) {
+  if (columns <= block_columns / 2) return reduce_short_rows(c, kind, rows, columns);
   NeuronCore& nc = c.nc;
   TilePool in = nc.sbuf_pool("x", 2), small = nc.sbuf_pool("sums", 6), out_pool = nc.sbuf_pool("y", 2);
   const Hbm x = c.inputs[0].hbm.reshape({rows, columns}), y = c.outputs[0].hbm.reshape({rows, 1});
@@ -68,33 +85,46 @@ void reduce_rows(const NodeContext& c, const Kind& kind, int64_t rows, int64_t c
   }
 }
 
-// [reduced, columns] -> [columns], `x` and `y` at one index of the outer axes.
+// [reduced, columns] -> [columns], `x` and `y` at one index of the outer axes. Sums of rows are products with
+// ones that add up in PSUM, unless rows are too short to be worth one.
 void reduce_columns(const NodeContext& c, const Kind& kind, const Hbm& x, const Hbm& y, int64_t reduced,
                     int64_t columns) {
   NeuronCore& nc = c.nc;
-  TilePool in = nc.sbuf_pool("x", 2), sums = nc.sbuf_pool("sums", 2), out_pool = nc.sbuf_pool("y", 2),
-           ones_pool = nc.sbuf_pool("ones", 1);
+  const DType dtype = c.inputs[0].dtype;
+  TilePool in = nc.sbuf_pool("x", 3), sums = nc.sbuf_pool("sums", 2), parts = nc.sbuf_pool("parts", 2),
+           out_pool = nc.sbuf_pool("y", 2), ones_pool = nc.sbuf_pool("ones", 1);
   TilePool psum = nc.psum_pool("sums", 2);
   const int p_max = static_cast<int>(std::min<int64_t>(128, reduced));
-  const Tile ones = ones_pool.tile(p_max, {1}, DType::float32);
+  const bool by_products = kind.op == AluOp::add && columns >= least_product;
+  const Tile ones = ones_pool.tile(p_max, {1}, by_products ? dtype : DType::float32);
   nc.memset(ones, 1.0f);
   for (const Piece& k : pieces(columns, 512)) {
     const int n = static_cast<int>(k.count);
-    const Tile total = sums.tile(p_max, {n}, DType::float32);
-    const std::vector<Piece> rows = pieces(reduced, 128);
-    for (const Piece& r : rows) {
-      const int p = static_cast<int>(r.count);
-      const Tile t = in.tile(p, {n}, c.inputs[0].dtype);
-      nc.dma_load(t, x.box(r.begin * columns + k.begin, {r.count, k.count}, {columns, 1}));
-      if (r.begin == 0)
-        nc.tensor_copy(total.rows(0, p), t);
+    const Tile sum = psum.tile(1, {n}, DType::float32);
+    Tile total;
+    // Rows that are whole come some per partition; pieces of rows one by one.
+    for (const RowBlock& b : row_blocks(reduced, n, n == columns ? block_columns / 2 : 1)) {
+      const Tile t = in.tile(b.partitions, {b.run, n}, dtype);
+      nc.dma_load(
+          t, x.box(b.begin * columns + k.begin, {b.partitions, b.run, n}, {b.run * columns, columns, 1}));
+      const bool first = b.begin == 0, last = b.begin + b.rows() == reduced;
+      if (by_products) {
+        for (int r = 0; r < b.run; ++r)
+          nc.nc_matmul(sum, ones.rows(0, b.partitions), t.at(0, r),
+                       {first && r == 0, last && r + 1 == b.run});
+        continue;
+      }
+      const Tile part =
+          first ? sums.tile(p_max, {n}, DType::float32) : parts.tile(b.partitions, {n}, DType::float32);
+      nc.tensor_reduce(part, kind.op, t.permute({1, 0}), 1);
+      if (first)
+        total = part;
       else
-        nc.tensor_tensor(total.rows(0, p), total.rows(0, p), kind.op, t);
+        nc.tensor_tensor(total.rows(0, b.partitions), total.rows(0, b.partitions), kind.op, part);
     }
     const Tile out = out_pool.tile(1, {n}, c.outputs[0].dtype);
     if (kind.op == AluOp::add) {
-      const Tile sum = psum.tile(1, {n}, DType::float32);
-      nc.nc_matmul(sum, ones, total);
+      if (!by_products) nc.nc_matmul(sum, ones, total);
       nc.tensor_scalar(out, sum, {AluOp::multiply, kind.factor});
     } else {
       const Tile across = out_pool.tile(1, {n}, DType::float32);

@@ -21,17 +21,7 @@ struct RowBlock {
 // each; what remains comes in single rows.
 std::vector<RowBlock> row_blocks(int64_t rows, int64_t columns, int64_t most_elements);
 
-// The longest row of which `tiles` float32 tiles fit in SBUF beside what is resident.
-int64_t longest_row(const NeuronCore& nc, int tiles);
-
 // A row vector (scale, bias) on every partition: [partitions, n], loaded once.
 Tile load_on_all_partitions(NeuronCore& nc, TilePool& pool, const Operand& vector, int partitions);
-
-// Sums over the partitions: result[1, n] in HBM = column sums of `partial` [128, n] (float32), by products
-// with ones.
-void store_partition_sums(NeuronCore& nc, const Hbm& result, DType dtype, const Tile& partial);
-
-// 1/n sum over the free axis: out[P, 1].
-void row_mean(NeuronCore& nc, const Tile& out, const Tile& in);
 
 }  // namespace heddle::systolic

@@ -16,4 +16,11 @@ Tile MatrixLoader::load(const MatrixOperand& m, const Piece& k, const Piece& j) 
   return tile;
 }
 
+Tile MatrixLoader::load_run(const MatrixOperand& m, const Piece& k, int run, const Piece& j) {
+  const Tile tile = tiles_.tile(static_cast<int>(k.count), {run, static_cast<int>(j.count)}, dtype_);
+  const int64_t start = m.offset + k.begin * m.k_stride + j.begin * m.j_stride;
+  nc_.dma_load(tile, m.hbm.box(start, {k.count, run, j.count}, {run * m.k_stride, m.k_stride, m.j_stride}));
+  return tile;
+}
+
 }  // namespace heddle::systolic

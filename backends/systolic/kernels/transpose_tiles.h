@@ -24,6 +24,9 @@ class MatrixLoader {
   MatrixLoader(NeuronCore& nc, const char* name, DType dtype, int buffers);
   // k.count <= 128; the tile is [k.count, j.count] in `dtype`.
   Tile load(const MatrixOperand& m, const Piece& k, const Piece& j);
+  // k.count partitions with `run` neighbouring rows of k each, from k.begin on: [k.count, run, j.count]. k
+  // runs along the columns of the matrix.
+  Tile load_run(const MatrixOperand& m, const Piece& k, int run, const Piece& j);
 
  private:
   NeuronCore& nc_;

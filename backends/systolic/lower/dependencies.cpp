@@ -4,6 +4,7 @@
 #include <array>
 
 #include "systolic/isa/builder_impl.h"
+#include "systolic/isa/large_vector.h"
 
 namespace heddle::systolic {
 namespace {
@@ -137,8 +138,8 @@ class Walk {
 
   Dependencies run() {
     const auto n = static_cast<uint32_t>(stream_.instructions.size());
-    made_.first.reserve(n + 1);
-    made_.edge.reserve(static_cast<size_t>(n) * 5);
+    reserve_large(made_.first, size_t{n} + 1);
+    reserve_large(made_.edge, size_t{n} * 5);
     std::array<uint32_t, engine_count> last_pinned;
     last_pinned.fill(none);
     for (current_ = 0; current_ < n; ++current_) {
@@ -179,7 +180,7 @@ class Walk {
     edge_to_[producer] = static_cast<uint32_t>(made_.edge.size());
     Edge edge;
     edge.producer = producer, edge.kind = kind;
-    made_.edge.push_back(edge);
+    append(made_.edge, edge);
   }
 
   // Everything that touched the tiles that lay where this one lies, back to one that was used at all.

@@ -6,6 +6,8 @@
 #include <numeric>
 #include <queue>
 
+#include "systolic/isa/large_vector.h"
+
 namespace heddle::systolic {
 namespace {
 
@@ -56,7 +58,9 @@ std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& depende
   // Only the window is looked at: an instruction's producers are placed or in it.
   const uint32_t mask = std::bit_ceil(std::min(static_cast<uint32_t>(window), n)) - 1;
   std::vector<Slot> slot(size_t{mask} + 1);
-  std::vector<Placed> placed(n);
+  std::vector<Placed> placed;
+  reserve_large(placed, n);
+  placed.resize(n);
   std::vector<Waiter> waiter;
   uint32_t unused = none;  // list of waiters that were served
   std::array<Lane, engine_count> lane;
@@ -86,7 +90,8 @@ std::vector<uint32_t> schedule(const Stream& stream, const Dependencies& depende
           s.ready_at = std::max(s.ready_at, usable_at(e.producer, kind, e.kind));
           continue;
         }
-        if (unused == none) unused = static_cast<uint32_t>(waiter.size()), waiter.push_back({0, none, e.kind});
+        if (unused == none)
+          unused = static_cast<uint32_t>(waiter.size()), waiter.push_back({0, none, e.kind});
         const uint32_t w = unused;
         unused = waiter[w].next;
         uint32_t& list = slot[e.producer & mask].waiters;

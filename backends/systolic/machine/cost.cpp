@@ -5,6 +5,8 @@
 #include <cmath>
 #include <tuple>
 
+#include "systolic/isa/large_vector.h"
+
 namespace heddle::systolic {
 namespace {
 
@@ -36,15 +38,15 @@ double inner_stride_bytes(const View& v) {
   return 0;
 }
 
-// Whether two instructions cost the same because they are the same but for which tiles and values they name, and
-// but for numbers that no cost looks at.
+// Whether two instructions cost the same because they are the same but for which tiles and values they name,
+// and but for numbers that no cost looks at.
 bool alike(const Stream& stream, const Instruction& a, const Instruction& b) {
   static_assert(sizeof(Instruction) == 56, "a new field belongs here, if a cost may depend on it");
   const auto fields = [](const Instruction& i) {
-    return std::tuple(i.opcode, i.engine, i.op0, i.op1, i.reduce, i.function, i.view_count, bool{i.transposed},
-                      bool{i.skip}, bool{i.integer}, bool{i.double_row}, bool{i.onezero_stationary},
-                      bool{i.onezero_moving}, i.array_rows, i.array_columns, i.extra, i.imm2 == 0,
-                      i.region == none, i.region_out == none);
+    return std::tuple(i.opcode, i.engine, i.op0, i.op1, i.reduce, i.function, i.view_count,
+                      bool{i.transposed}, bool{i.skip}, bool{i.integer}, bool{i.double_row},
+                      bool{i.onezero_stationary}, bool{i.onezero_moving}, i.array_rows, i.array_columns,
+                      i.extra, i.imm2 == 0, i.region == none, i.region_out == none);
   };
   if (fields(a) != fields(b)) return false;
   for (size_t v = 0; v < a.view_count; ++v) {
@@ -62,6 +64,31 @@ bool alike(const Stream& stream, const Instruction& a, const Instruction& b) {
   };
   return same_box(a.region, b.region) && same_box(a.region_out, b.region_out);
 }
+
+// Numbers for stationary operands: the same number for the same part of the same tile.
+class StationaryNames {
+ public:
+  explicit StationaryNames(const Stream& stream) : first_(stream.tiles.size(), none) {}
+  uint32_t name(const View& view) {
+    uint32_t& first = first_[view.tile];
+    for (uint32_t k = first; k != none; k = known_[k].next) {
+      const View& v = known_[k].view;
+      if (v.offset == view.offset && v.partition_start == view.partition_start &&
+          v.partitions == view.partitions && v.size == view.size && v.stride == view.stride)
+        return k;
+    }
+    known_.push_back({view, first});
+    return first = static_cast<uint32_t>(known_.size() - 1);
+  }
+
+ private:
+  struct Known {
+    View view;
+    uint32_t next;
+  };
+  std::vector<uint32_t> first_;  // by tile
+  std::vector<Known> known_;
+};
 
 }  // namespace
 
@@ -84,7 +111,9 @@ CostModel::CostModel(const Stream& stream, Column column)
   const auto n = static_cast<uint32_t>(stream.instructions.size());
   std::array<uint32_t, 256> recent;
   recent.fill(none);
-  kind_.resize(n);
+  reserve_large(kind_, n), reserve_large(stationary_, n);
+  kind_.resize(n), stationary_.resize(n, none);
+  StationaryNames names(stream);
   for (uint32_t k = 0; k < n; ++k) {
     const Instruction& i = stream.instructions[k];
     uint32_t& last = recent[(i.where.line() * 31 + static_cast<uint32_t>(i.opcode)) % recent.size()];
@@ -95,6 +124,7 @@ CostModel::CostModel(const Stream& stream, Column column)
       kinds_.push_back(kind_of(i));
     }
     last = k;
+    if (i.opcode == Opcode::matmul) stationary_[k] = names.name(*stream.view_of(i, Role::stationary));
   }
 }
 

@@ -58,6 +58,8 @@ class CostModel {
 
   // Of an instruction of the stream.
   const CostKind& kind(uint32_t instruction) const { return kinds_[kind_[instruction]]; }
+  // Of a matmul: a number that is the same for the same stationary operand.
+  uint32_t stationary(uint32_t instruction) const { return stationary_[instruction]; }
   const Cost& cost(const Instruction& i) const { return kind(index(i)).cost; }
   const DmaCost& dma(const Instruction& i) const { return kind(index(i)).dma; }
   int table(const Instruction& i) const { return kind(index(i)).table; }
@@ -83,7 +85,7 @@ class CostModel {
   const Stream& stream_;
   const Description& device_;
   Column column_;
-  std::vector<uint32_t> kind_;  // by instruction
+  std::vector<uint32_t> kind_, stationary_;  // by instruction
   std::vector<CostKind> kinds_;
   std::vector<int> table_;
   int64_t table_load_, hop_, dma_start_, dma_done_;

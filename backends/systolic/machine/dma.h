@@ -33,9 +33,11 @@ class DmaEngines {
     };
     if (cost.partitions > 0) {
       // Eight partitions to an engine, the engines in turn.
-      for (int p = 0, e = 0; p < cost.partitions; p += partitions_per_engine_, e = (e + 1) % engines)
+      for (int p = 0, e = 0; p < cost.partitions; p += partitions_per_engine_) {
         use(static_cast<size_t>(e),
             cost.per_partition * std::min(partitions_per_engine_, cost.partitions - p));
+        if (++e == engines) e = 0;
+      }
     } else {
       for (size_t e = 0; e < free_.size(); ++e) use(e, cost.spread);
     }

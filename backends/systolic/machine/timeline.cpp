@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "heddle/error.h"
+#include "systolic/isa/large_vector.h"
 #include "systolic/machine/dma.h"
 
 namespace heddle::systolic {
@@ -51,8 +52,10 @@ class Machine {
         device_(*stream.device),
         dma_(device_.dma) {
     timing_.column = cost.column();
-    timing_.record.resize(stream.instructions.size());
-    for (Record& r : timing_.record) r.end = untimed;
+    Record record;
+    record.end = untimed;
+    reserve_large(timing_.record, stream.instructions.size());
+    timing_.record.assign(stream.instructions.size(), record);
     std::array<size_t, engine_count> count{};
     size_t transfers = 0;
     for (uint32_t i : order) {
@@ -143,16 +146,12 @@ class Machine {
 
   // The stationary operand is loaded behind the running multiply, once that has started; the same one stays
   // loaded.
-  void wait_for_weights(uint32_t index, const Queue& queue, int64_t weights, uint32_t from,
-                        int64_t& start, Cause& cause, uint32_t& binding) {
-    const View& s = *stream_.view_of(stream_.instructions[index], Role::stationary);
-    const bool loaded = loaded_ != nullptr && loaded_->tile == s.tile && loaded_->offset == s.offset &&
-                        loaded_->partition_start == s.partition_start &&
-                        loaded_->partitions == s.partitions && loaded_->size == s.size &&
-                        loaded_->stride == s.stride;
-    if (loaded) return;
+  void wait_for_weights(uint32_t index, const Queue& queue, int64_t weights, uint32_t from, int64_t& start,
+                        Cause& cause, uint32_t& binding) {
+    if (loaded_ == cost_.stationary(index)) return;
     const bool by_operand = weights > queue.last_start;
-    const int64_t at = std::max(weights, queue.last == none ? 0 : queue.last_start) + cost_.kind(index).cost.load;
+    const int64_t at =
+        std::max(weights, queue.last == none ? 0 : queue.last_start) + cost_.kind(index).cost.load;
     if (at <= start) return;
     start = at;
     cause = Cause::weights, binding = queue.last;
@@ -167,7 +166,8 @@ class Machine {
     uint32_t holder = none;
   };
   void wait_for_port(const Port& port, const Queue& queue, int64_t& at, Cause& cause, uint32_t& binding) {
-    if (port.free > at && port.holder != queue.last) at = port.free, cause = Cause::port, binding = port.holder;
+    if (port.free > at && port.holder != queue.last)
+      at = port.free, cause = Cause::port, binding = port.holder;
   }
 
   // Small products hold a part of the array each; everything else holds all of it.
@@ -212,8 +212,8 @@ class Machine {
         c.latency = std::llround(static_cast<double>(c.latency) * slow);
       }
       worked_ += c.interval;
-      if (kind.matmul) loaded_ = stream_.view_of(stream_.instructions[index], Role::stationary);
-      if (kind.transpose) loaded_ = nullptr;
+      if (kind.matmul) loaded_ = cost_.stationary(index);
+      if (kind.transpose) loaded_ = none;
     }
     if (queue.psum_port) psum_port_ = {start + c.work, index};
     if (queue.sbuf_port) sbuf_port_ = {start + c.work, index};
@@ -277,7 +277,7 @@ class Machine {
     std::vector<std::pair<int64_t, int64_t>> spans;
     spans.reserve(timing_.transfer.size());
     for (const Transfer& t : timing_.transfer) spans.emplace_back(t.begin, t.end);
-    std::sort(spans.begin(), spans.end());
+    if (!std::is_sorted(spans.begin(), spans.end())) std::sort(spans.begin(), spans.end());
     int64_t reach = 0;
     for (const auto& [begin, end] : spans) {
       timing_.dma.active += std::max<int64_t>(0, end - std::max(begin, reach));
@@ -303,7 +303,7 @@ class Machine {
   Timing timing_;
   std::array<Queue, engine_count> queue_;
   Port psum_port_, sbuf_port_;
-  const View* loaded_ = nullptr;  // the stationary operand in the array
+  uint32_t loaded_ = none;  // the stationary operand in the array, by its number
   std::array<int64_t, 16> array_free_{};
   bool array_in_parts_ = false;
   int table_ = -1;
