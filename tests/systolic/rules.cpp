@@ -137,6 +137,11 @@ TEST_CASE("memory: capacity, tiles never written, buffers taken again") {
     x.nc.memset(half.cols(0, 256), 0);
     x.nc.tensor_copy(x.a, half);
   });
+  refused("never written there", [](Bench& x) {  // a hole
+    Tile t = x.sbuf->tile(128, {512}, f32);
+    x.nc.memset(t.cols(0, 100), 0), x.nc.memset(t.cols(200, 100), 0);
+    x.nc.tensor_copy(x.a.cols(0, 300), t.cols(0, 300));
+  });
   refused("give the pool more buffers", [](Bench& x) {
     TilePool one = x.nc.sbuf_pool("one", 1);
     Tile first = one.tile(128, {4}, f32);
@@ -146,6 +151,19 @@ TEST_CASE("memory: capacity, tiles never written, buffers taken again") {
     x.nc.tensor_copy(second, first);
   });
   refused("cannot hold float64", [](Bench& x) { x.sbuf->tile(128, {4}, f64); });
+  // Pieces in any order make a whole.
+  Bench x;
+  Tile pieces = x.sbuf->tile(128, {512}, f32);
+  for (const auto& [row, column] : std::vector<std::pair<int, int>>{
+           {96, 256}, {0, 0}, {32, 256}, {64, 0}, {96, 0}, {0, 256}, {64, 256}, {32, 0}})
+    x.nc.memset(pieces.rows(row, 32).cols(column, 256), 0);
+  x.nc.tensor_copy(x.a, pieces);
+  // What lies between two pieces may be left out.
+  Tile apart = x.sbuf->tile(128, {512}, f32);
+  x.nc.memset(apart.cols(0, 100), 0), x.nc.memset(apart.cols(200, 100), 0),
+      x.nc.memset(apart.cols(60, 40), 0);
+  x.nc.tensor_copy(x.a.cols(0, 100), apart.cols(0, 100)),
+      x.nc.tensor_copy(x.a.cols(0, 50), apart.cols(250, 50));
   // A closed pool gives its memory back.
   NeuronCore nc(load_description("trn1"));
   const int64_t before = nc.sbuf_free();

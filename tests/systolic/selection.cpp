@@ -112,6 +112,18 @@ TEST_CASE("dynamic copies read and write windows at run-time places") {
   }
 }
 
+TEST_CASE("an instruction that leaves part of its destination waits for what was written there") {
+  NeuronCore nc("trn1");
+  {
+    TilePool pool = nc.sbuf_pool("p", 3);
+    Tile whole = pool.tile(8, {900}, f32), part = pool.tile(8, {100}, f32), index = pool.tile(1, {1}, i32);
+    nc.memset(part, 1), nc.memset(index, 0), nc.memset(whole, 2);
+    nc.tensor_copy_dynamic_dst(whole, part, 0, index);
+  }
+  const Program p = compile(std::move(nc), {.numerics = false});
+  CHECK(p.timing().record[3].start >= p.timing().record[2].end);
+}
+
 TEST_CASE("local_gather and local_scatter work in groups of 16 partitions, whose indices lie across them") {
   std::mt19937_64 random(6);
   for (const int each : {1, 4})

@@ -118,8 +118,7 @@ void NeuronCore::Impl::check_read(const Draft& draft, const View& view) const {
   const ByteRange bytes = byte_range(view);
   const auto first = static_cast<uint32_t>(view.partition_start);
   const uint32_t end = first + view.partitions;
-  if (first < state.first_partition || end > state.end_partition || bytes.first < state.first_byte ||
-      bytes.end > state.end_byte)
+  if (!state.written.covers({first, end, bytes.first, bytes.end}))
     draft.reject("reads " + shape_text(view) + " of a tile of pool '" +
                  stream.pools[stream.tiles[view.tile].pool].name + "' that was never written there");
   for (const Group& g : state.groups)
@@ -133,15 +132,7 @@ void NeuronCore::Impl::mark_written(const View& view, const Instruction& instruc
   const ByteRange bytes = byte_range(view);
   const auto first = static_cast<uint32_t>(view.partition_start);
   const uint32_t end = first + view.partitions;
-  if (state.first_partition >= state.end_partition) {
-    state.first_partition = first, state.end_partition = end;
-    state.first_byte = bytes.first, state.end_byte = bytes.end;
-  } else {
-    state.first_partition = std::min(state.first_partition, first);
-    state.end_partition = std::max(state.end_partition, end);
-    state.first_byte = std::min(state.first_byte, bytes.first);
-    state.end_byte = std::max(state.end_byte, bytes.end);
-  }
+  state.written.add({first, end, bytes.first, bytes.end});
   if (stream.tiles[view.tile].memory != Memory::psum) return;
   const auto covered = [&](const Group& g) {
     return first < g.end_partition && end > g.first_partition && bytes.first < g.end_byte &&

@@ -7,6 +7,7 @@
 
 #include "heddle/systolic/builder.h"
 #include "systolic/isa/allocator.h"
+#include "systolic/isa/written.h"
 
 namespace heddle::systolic {
 
@@ -92,9 +93,8 @@ class NeuronCore::Impl {
     uint32_t first_partition, end_partition, first_byte, end_byte;
     bool open;
   };
-  // The bounding box of what was written so far; empty at first.
   struct TileState {
-    uint32_t first_partition = 1, end_partition = 0, first_byte = 0, end_byte = 0;
+    WrittenBoxes written;
     bool live = true;
     std::vector<Group> groups;  // PSUM only
   };
