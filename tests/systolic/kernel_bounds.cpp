@@ -29,7 +29,7 @@ TEST_CASE("attention is bound by the port of PSUM") {
   CHECK(full.binding().name == std::string("psum port"));
   CHECK(full.time <= 400);
   CHECK(full.percent_of(full.psum_port) >= 90);
-  CHECK(causal.time <= 0.64 * full.time);
+  CHECK(causal.time <= 0.62 * full.time);
   // Hidden blocks are skipped: 33 of 64 halves of the scores remain, and a block of each pair on the edge.
   CHECK(causal.psum_port <= 0.57 * full.psum_port);
 }

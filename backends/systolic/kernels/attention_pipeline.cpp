@@ -48,10 +48,10 @@ class Pipeline {
         turned_(nc_.sbuf_pool("weights.turned", 3)),
         accumulators_(nc_.sbuf_pool("accumulator", 3)),
         results_(nc_.sbuf_pool("out", 2)),
-        small_(nc_.sbuf_pool("stats", 64)),
+        small_(nc_.sbuf_pool("stats", 128)),
         running_(nc_.sbuf_pool("running", 24)),
         edges_(nc_, a_, runs_),
-        statistics_tiles_(nc_.sbuf_pool("statistics", 16)),
+        statistics_tiles_(nc_.sbuf_pool("statistics", 40)),
         wide_(nc_.sbuf_pool("lse", 4)),
         wide_turned_(nc_.sbuf_pool("lse.turned", 2)),
         scores_psum_(nc_.psum_pool("scores", 2)),
@@ -82,18 +82,7 @@ class Pipeline {
     for (size_t i = 0; i < n; ++i)
       work[i].item = &items[i], work[i].chunks = chunks_of(items[i].section.count);
     for (size_t i = 0; i + 1 < n; ++i) items[i].next = &items[i + 1];
-    std::vector<Slot> slots;
-    for (size_t t = 0; t < n + 2; ++t) {
-      Work* const stage[] = {t < n ? &work[t] : nullptr, t >= 1 && t - 1 < n ? &work[t - 1] : nullptr,
-                             t >= 2 ? &work[t - 2] : nullptr};
-      size_t chunks = 0;
-      for (const Work* w : stage)
-        if (w != nullptr) chunks = std::max(chunks, w->chunks.size());
-      for (size_t c = 0; c < chunks; ++c) {
-        const auto at = [c](Work* w) { return w != nullptr && c < w->chunks.size() ? w : nullptr; };
-        slots.push_back({at(stage[0]), at(stage[1]), at(stage[2]), c});
-      }
-    }
+    const std::vector<Slot> slots = slots_of(work);
     nc_.pin_order(true);
     const auto slot = [&](size_t s, size_t back) {
       return s >= back && s - back < slots.size() ? slots[s - back] : Slot{};
@@ -101,19 +90,19 @@ class Pipeline {
     for (size_t s = 0; s < slots.size() + 5; ++s) {
       const Slot second = slot(s, 0), next = slot(s, 1), now = slot(s, 2), before = slot(s, 3),
                  past = slot(s, 5);
-      if (now.weights != nullptr && now.chunk == 0) take_maximum(*now.weights);
-      if (now.scores != nullptr) copy_scores(*now.scores, now.chunk);
-      if (now.weights != nullptr) weigh(*now.weights, now.chunk);
-      if (now.values != nullptr) copy_weights(*now.values, now.chunk, now.scores == nullptr);
+      if (now.weights && now.weights.chunk == 0) take_maximum(*now.weights.work);
+      if (now.scores) copy_scores(*now.scores.work, now.scores.chunk);
+      if (now.weights) weigh(*now.weights.work, now.weights.chunk);
+      if (now.values) copy_weights(*now.values.work, now.values.chunk, !now.scores);
       // The result is taken two slots late, so that DVE does not wait for it.
-      if (past.values != nullptr && past.chunk + 1 == past.values->chunks.size()) {
-        end(*past.values);
-        *past.values = {};
+      if (past.values && past.values.chunk + 1 == past.values.work->chunks.size()) {
+        end(*past.values.work);
+        *past.values.work = {};
       }
-      if (second.scores != nullptr) get_ready(*second.scores, second.chunk);
-      if (next.values != nullptr) turn_weights(*next.values, next.chunk);
-      if (second.scores != nullptr) multiply_keys(*second.scores, second.chunk);
-      if (before.values != nullptr) multiply_values(*before.values, before.chunk);
+      if (second.scores) get_ready(*second.scores.work, second.scores.chunk);
+      if (next.values) turn_weights(*next.values.work, next.values.chunk);
+      if (second.scores) multiply_keys(*second.scores.work, second.scores.chunk);
+      if (before.values) multiply_values(*before.values.work, before.values.chunk);
     }
     nc_.pin_order(false);
   }
@@ -144,10 +133,40 @@ class Pipeline {
     Tile total, negative_maximum;  // of the query tile: its columns of them
   };
   // What runs at the same time: a chunk of each stage.
-  struct Slot {
-    Work *scores = nullptr, *weights = nullptr, *values = nullptr;
+  struct Job {
+    Work* work = nullptr;
     size_t chunk = 0;
+    explicit operator bool() const { return work != nullptr; }
   };
+  struct Slot {
+    Job scores, weights, values;
+  };
+
+  // A stage follows the one before it at the distance of a section's chunks; so short items of one section go
+  // through a stage together.
+  static std::vector<Slot> slots_of(std::vector<Work>& work) {
+    std::vector<std::vector<Job>> steps;
+    const Item* before = nullptr;
+    for (Work& w : work) {
+      const Item& item = *w.item;
+      const bool joins = before != nullptr && before->head == item.head && item.first && item.last &&
+                         before->first && before->last &&
+                         steps.back().size() + w.chunks.size() <= chunks_of_section;
+      if (!joins) steps.emplace_back();
+      for (size_t c = 0; c < w.chunks.size(); ++c) steps.back().push_back({&w, c});
+      before = &item;
+    }
+    std::vector<Slot> slots;
+    for (size_t t = 0; t < steps.size() + 2; ++t) {
+      const auto job = [&](size_t back, size_t at) {
+        return t >= back && t - back < steps.size() && at < steps[t - back].size() ? steps[t - back][at]
+                                                                                   : Job{};
+      };
+      for (size_t at = 0; job(0, at) || job(1, at) || job(2, at); ++at)
+        slots.push_back({job(0, at), job(1, at), job(2, at)});
+    }
+    return slots;
+  }
 
   // Chunks of about the same size, which fills the slots of the pipeline evenly.
   std::vector<Piece> chunks_of(int64_t keys) const {
