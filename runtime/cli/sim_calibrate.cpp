@@ -50,7 +50,8 @@ ordered_json document(const sys::Calibration& c) {
 
 std::string tables(const sys::Calibration& c) {
   using Align = plan::TextTable::Align;
-  plan::TextTable constants({{"constant"}, {"in the file", Align::right}, {"fitted", Align::right}, {"unit"}, {"fitted on"}});
+  plan::TextTable constants(
+      {{"constant"}, {"in the file", Align::right}, {"fitted", Align::right}, {"unit"}, {"fitted on"}});
   for (const sys::FittedConstant& f : c.constants) {
     std::string rows;
     for (const sys::FitRow& row : f.rows) rows += (rows.empty() ? "" : ", ") + name_of(row);
@@ -85,7 +86,8 @@ void run(const Options& options) {
 }  // namespace
 
 void add_sim_calibrate(CLI::App& sim) {
-  CLI::App* command = sim.add_subcommand("calibrate", "Refit the fitted constants of a device to published measurements");
+  CLI::App* command =
+      sim.add_subcommand("calibrate", "Refit the fitted constants of a device to published measurements");
   auto options = std::make_shared<Options>();
   command->add_option("--device", options->device, "trn1 or trn2")->type_name("NAME")->capture_default_str();
   command->add_flag("--json", options->json, "Print one JSON document");

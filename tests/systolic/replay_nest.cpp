@@ -13,7 +13,8 @@ using heddle::test::ContainsSubstring;
 namespace {
 
 // out = x * w, rows of x in blocks, the same w for every block; `facts` and the declaration of w may vary.
-std::string scaled(const std::string& facts = "", const std::string& body = "", const std::string& w_tile = "512") {
+std::string scaled(const std::string& facts = "", const std::string& body = "",
+                   const std::string& w_tile = "512") {
   const std::string usual = R"(
     {"for": "i", "count": 8, "do": [
       {"op": "load", "out": "xt", "from": "x[128*i +: 128, :]"},
@@ -33,7 +34,8 @@ std::string scaled(const std::string& facts = "", const std::string& body = "", 
 
 constexpr int64_t tile_bytes = 128 * 512 * 4;
 
-ReplayResult run(const std::string& text, ReplayLevel level, const Description& device = load_description("trn1")) {
+ReplayResult run(const std::string& text, ReplayLevel level,
+                 const Description& device = load_description("trn1")) {
   return replay_kernel(parse_kernel(text, "test.json"), device, level);
 }
 
@@ -54,7 +56,8 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 }  // namespace
 
-TEST_CASE("as written, what does not change is loaded once; as executed, what the facts say", "[systolic][replay]") {
+TEST_CASE("as written, what does not change is loaded once; as executed, what the facts say",
+          "[systolic][replay]") {
   CHECK(run(scaled(), ReplayLevel::as_written).hbm_read_bytes == 9 * tile_bytes);
   CHECK(run(scaled(), ReplayLevel::as_executed).hbm_read_bytes == 16 * tile_bytes);
   const std::string hoisted = R"({"hoist": "wt", "in": "i", "because": "a test"})";
@@ -69,7 +72,8 @@ TEST_CASE("a hoisted tile can be loaded again in every iteration", "[systolic][r
 }
 
 TEST_CASE("a fact holds only where its condition does", "[systolic][replay]") {
-  // Two sums over four iterations of k; that of j = 1 leaves memory between them: three times out, three times back.
+  // Two sums over four iterations of k; that of j = 1 leaves memory between them: three times out, three
+  // times back.
   const std::string text = R"({
     "name": "sums", "source": "a test", "device": "trn1",
     "hbm": {"x": "float32 [128, 512]", "out": "float32 [2, 128, 512]"},
@@ -109,7 +113,8 @@ TEST_CASE("where SBUF is too small, values leave it and the kernel still runs", 
   CHECK_THROWS_WITH(run(text, ReplayLevel::as_written, small), ContainsSubstring("does not fit"));
 }
 
-TEST_CASE("a mask limits rows or columns, and a statement without any left does nothing", "[systolic][replay]") {
+TEST_CASE("a mask limits rows or columns, and a statement without any left does nothing",
+          "[systolic][replay]") {
   const std::string body = R"(
     {"for": "i", "count": 9, "do": [
       {"op": "load", "out": "xt", "from": "x[128*i +: 128, :]", "mask": {"rows": "1000 - 128*i"}},
@@ -124,8 +129,9 @@ TEST_CASE("mistakes in a replay file name the file, the place and what is wrong"
   CHECK_THAT(message_of("{\n\"name\": \n}"), ContainsSubstring("test.json, line 3"));
   CHECK_THAT(message_of(replaced(good, "\"op\": \"store\"", "\"op\": \"stor\"")),
              ContainsSubstring("/body/0/do/3/op: there is no op 'stor'"));
-  CHECK_THAT(message_of(replaced(good, "x[128*i +: 128, :]", "x[128*j +: 128, :]")),
-             ContainsSubstring("/body/0/do/0/from: 'j' in 'x[128*j +: 128, :]' is no loop around this statement"));
+  CHECK_THAT(
+      message_of(replaced(good, "x[128*i +: 128, :]", "x[128*j +: 128, :]")),
+      ContainsSubstring("/body/0/do/0/from: 'j' in 'x[128*j +: 128, :]' is no loop around this statement"));
   CHECK_THAT(message_of(replaced(good, "x[128*i +: 128, :]", "x[128*i +: 128]")),
              ContainsSubstring("has 1 ranges, the value 2 dimensions"));
   CHECK_THAT(message_of(replaced(good, "\"xt\", \"wt[i]\"", "\"xt\", \"vt[i]\"")),

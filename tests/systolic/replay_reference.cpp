@@ -1,6 +1,6 @@
-// The figures in the kernel files against the published table trn1_kernels.csv, which is not part of the source:
-// configure with -D HEDDLE_REFERENCE_DATA=FOLDER, or set the environment variable of that name; CTest reports the test
-// as skipped without it.
+// The figures in the kernel files against the published table trn1_kernels.csv, which is not part of the
+// source: configure with -D HEDDLE_REFERENCE_DATA=FOLDER, or set the environment variable of that name; CTest
+// reports the test as skipped without it.
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -61,7 +61,8 @@ TEST_CASE("the kernel files carry the published figures", "[systolic][replay]") 
     CHECK(p.act_active == Approx(number("scalar_engine_active_time_percent")).epsilon(1e-3));
     CHECK(p.dve_active == Approx(number("vector_engine_active_time_percent")).epsilon(1e-3));
     CHECK(p.hardware_flops == number("hardware_flops"));
-    if (number("hfu_time_ms") > 0) CHECK(p.profile_seconds * 1e3 == Approx(number("hfu_time_ms")).epsilon(1e-3));
+    if (number("hfu_time_ms") > 0)
+      CHECK(p.profile_seconds * 1e3 == Approx(number("hfu_time_ms")).epsilon(1e-3));
   }
   CHECK(rows == 8);
 }

@@ -10,7 +10,7 @@
 namespace heddle::systolic {
 
 const char* quantity_name(Quantity quantity) {
-  constexpr const char* names[] = {"time", "scalar busy", "vector busy"};
+  constexpr const char* names[] = {"time", "tensor busy", "scalar busy", "vector busy"};
   return names[static_cast<size_t>(quantity)];
 }
 
@@ -28,13 +28,16 @@ struct Fit {
 };
 
 std::vector<Fit> fits_of(std::string_view device) {
-  const auto descriptor = [](const Description& d) { return Figure{d.dma.descriptor_ns, d.dma.descriptor_ns}; };
+  const auto descriptor = [](const Description& d) {
+    return Figure{d.dma.descriptor_ns, d.dma.descriptor_ns};
+  };
   const auto bubble = [](const Description& d) { return d.pe.pair_bubble; };
   const auto act_latency = [](const Description& d) { return d.act.latency; };
   const auto act_interval = [](const Description& d) { return d.act.interval_add; };
   const auto dve_latency = [](const Description& d) { return d.dve.latency; };
   const auto dve_interval = [](const Description& d) { return d.dve.interval_add; };
-  constexpr Quantity time = Quantity::time, act = Quantity::act_busy, dve = Quantity::dve_busy;
+  constexpr Quantity time = Quantity::time, pe = Quantity::pe_busy, act = Quantity::act_busy,
+                     dve = Quantity::dve_busy;
   if (device == "trn1")
     return {
         // The two that DMA bounds.
@@ -51,7 +54,7 @@ std::vector<Fit> fits_of(std::string_view device) {
   if (device == "trn2")
     return {
         {"dma.descriptor_ns", "ns", 5, 100, 0.25, descriptor, {{"aws_matmul_v2", time}}},
-        {"pe.pair_bubble", "cycles", 0, 100, 0.25, bubble, {{"aws_matmul_v3", time}}},
+        {"pe.pair_bubble", "cycles", 0, 100, 0.25, bubble, {{"aws_matmul_v5", pe}}},
         {"dve.latency", "cycles", 20, 400, 1, dve_latency, {{"aws_matmul_v5", dve}}},
     };
   throw Error(ErrorCode::invalid_argument,
@@ -62,6 +65,8 @@ double measured(const Published& p, Quantity q) {
   switch (q) {
     case Quantity::time:
       return p.seconds;
+    case Quantity::pe_busy:
+      return p.pe_active * p.profile_seconds;
     case Quantity::act_busy:
       return p.act_active * p.profile_seconds;
     default:
@@ -72,6 +77,8 @@ double predicted(const ReplayResult& r, Quantity q) {
   switch (q) {
     case Quantity::time:
       return r.seconds;
+    case Quantity::pe_busy:
+      return r.busy_seconds[static_cast<size_t>(Engine::pe)];
     case Quantity::act_busy:
       return r.busy_seconds[static_cast<size_t>(Engine::act)];
     default:
@@ -81,7 +88,8 @@ double predicted(const ReplayResult& r, Quantity q) {
 
 class Calibrator {
  public:
-  Calibrator(std::string_view device, int rounds) : device_(device), rounds_(rounds), fits_(fits_of(device)) {}
+  Calibrator(std::string_view device, int rounds)
+      : device_(device), rounds_(rounds), fits_(fits_of(device)) {}
 
   Calibration run() {
     const Description start = load_description(device_);
@@ -93,13 +101,14 @@ class Calibrator {
     Calibration c;
     c.device = device_;
     for (size_t f = 0; f < fits_.size(); ++f)
-      c.constants.push_back({fits_[f].key, fits_[f].unit, in_file[f].second, changes_[f].second, fits_[f].rows});
+      c.constants.push_back(
+          {fits_[f].key, fits_[f].unit, in_file[f].second, changes_[f].second, fits_[f].rows});
     for (const std::string& name : builtin_kernels()) {
       const ReplayKernel& k = kernel(name);
       if (k.device() != device_) continue;
       const ReplayResult before = replay_kernel(k, with(device_, in_file), ReplayLevel::as_executed);
       const ReplayResult after = replay_kernel(k, with(device_, changes_), ReplayLevel::as_executed);
-      for (Quantity q : {Quantity::time, Quantity::act_busy, Quantity::dve_busy}) {
+      for (Quantity q : {Quantity::time, Quantity::pe_busy, Quantity::act_busy, Quantity::dve_busy}) {
         const double seconds = measured(k.published(), q);
         // An engine that all but idles says nothing about the model.
         if (seconds <= 0 || seconds < 0.001 * k.published().seconds) continue;
@@ -128,8 +137,9 @@ class Calibrator {
     double sum = 0;
     for (const FitRow& row : fits_[f].rows) {
       const ReplayKernel& k = kernel(row.kernel);
-      const double ratio = std::log(predicted(replay_kernel(k, device, ReplayLevel::as_executed), row.quantity) /
-                                    measured(k.published(), row.quantity));
+      const double ratio =
+          std::log(predicted(replay_kernel(k, device, ReplayLevel::as_executed), row.quantity) /
+                   measured(k.published(), row.quantity));
       sum += ratio * ratio;
     }
     return sum;

@@ -1,10 +1,11 @@
-// Refitting the few constants of a device that are fits: DMA time per descriptor, lost cycles per PE pass, fixed latency
-// and issue interval of ACT and DVE.
+// Refitting the few constants of a device that are fits: DMA time per descriptor, lost cycles per PE pass,
+// fixed latency and issue interval of ACT and DVE.
 //
-// Each constant is fitted, on the calibrated column, to the published rows of the built-in replay kernels that depend on
-// it most, one constant at a time, in rounds, so that the sum of (ln predicted/measured)^2 over its rows is least. The
-// other rows are held out: their residuals are a test of the model. Documented costs are not touched, nothing is written.
-// Everything is simulated; calibrated on public figures, never run on Trainium.
+// Each constant is fitted, on the calibrated column, to the published rows of the built-in replay kernels
+// that depend on it most, one constant at a time, in rounds, so that the sum of (ln predicted/measured)^2
+// over its rows is least. The other rows are held out: their residuals are a test of the model. Documented
+// costs are not touched, nothing is written. Everything is simulated; calibrated on public figures, never run
+// on Trainium.
 #pragma once
 
 #include <string>
@@ -15,8 +16,8 @@
 
 namespace heddle::systolic {
 
-enum class Quantity : uint8_t { time, act_busy, dve_busy };
-const char* quantity_name(Quantity quantity);  // "time", "scalar busy", "vector busy"
+enum class Quantity : uint8_t { time, pe_busy, act_busy, dve_busy };
+const char* quantity_name(Quantity quantity);  // "time", "tensor busy", "scalar busy", ...
 
 struct FitRow {
   std::string kernel;
