@@ -10,7 +10,7 @@
 namespace heddle::systolic {
 
 const char* quantity_name(Quantity quantity) {
-  constexpr const char* names[] = {"time", "scalar busy", "vector busy"};
+  constexpr const char* names[] = {"time", "tensor busy", "scalar busy", "vector busy"};
   return names[static_cast<size_t>(quantity)];
 }
 
@@ -36,7 +36,8 @@ std::vector<Fit> fits_of(std::string_view device) {
   const auto act_interval = [](const Description& d) { return d.act.interval_add; };
   const auto dve_latency = [](const Description& d) { return d.dve.latency; };
   const auto dve_interval = [](const Description& d) { return d.dve.interval_add; };
-  constexpr Quantity time = Quantity::time, act = Quantity::act_busy, dve = Quantity::dve_busy;
+  constexpr Quantity time = Quantity::time, pe = Quantity::pe_busy, act = Quantity::act_busy,
+                     dve = Quantity::dve_busy;
   if (device == "trn1")
     return {
         // The two that DMA bounds.
@@ -53,7 +54,7 @@ std::vector<Fit> fits_of(std::string_view device) {
   if (device == "trn2")
     return {
         {"dma.descriptor_ns", "ns", 5, 100, 0.25, descriptor, {{"aws_matmul_v2", time}}},
-        {"pe.pair_bubble", "cycles", 0, 100, 0.25, bubble, {{"aws_matmul_v3", time}}},
+        {"pe.pair_bubble", "cycles", 0, 100, 0.25, bubble, {{"aws_matmul_v5", pe}}},
         {"dve.latency", "cycles", 20, 400, 1, dve_latency, {{"aws_matmul_v5", dve}}},
     };
   throw Error(ErrorCode::invalid_argument,
@@ -64,6 +65,8 @@ double measured(const Published& p, Quantity q) {
   switch (q) {
     case Quantity::time:
       return p.seconds;
+    case Quantity::pe_busy:
+      return p.pe_active * p.profile_seconds;
     case Quantity::act_busy:
       return p.act_active * p.profile_seconds;
     default:
@@ -74,6 +77,8 @@ double predicted(const ReplayResult& r, Quantity q) {
   switch (q) {
     case Quantity::time:
       return r.seconds;
+    case Quantity::pe_busy:
+      return r.busy_seconds[static_cast<size_t>(Engine::pe)];
     case Quantity::act_busy:
       return r.busy_seconds[static_cast<size_t>(Engine::act)];
     default:
@@ -103,7 +108,7 @@ class Calibrator {
       if (k.device() != device_) continue;
       const ReplayResult before = replay_kernel(k, with(device_, in_file), ReplayLevel::as_executed);
       const ReplayResult after = replay_kernel(k, with(device_, changes_), ReplayLevel::as_executed);
-      for (Quantity q : {Quantity::time, Quantity::act_busy, Quantity::dve_busy}) {
+      for (Quantity q : {Quantity::time, Quantity::pe_busy, Quantity::act_busy, Quantity::dve_busy}) {
         const double seconds = measured(k.published(), q);
         // An engine that all but idles says nothing about the model.
         if (seconds <= 0 || seconds < 0.001 * k.published().seconds) continue;

@@ -107,14 +107,17 @@ class Emitter {
     const TileFamily& t = nest_.tiles[static_cast<size_t>(info.family)];
     if (!plan_.rotating && t.memory == Memory::sbuf) {
       Slots& slots = slots_[plan_.pool_of[l]];
-      if (slots.pool.size() < info.buffers) {
+      slots.most = std::max(slots.most, ++slots.alive);
+      if (slots.free.empty() ||
+          slots.open < std::min(slots.most, info.later_at(step_)) + info.buffers - info.needed) {
         slot_of_[l] = static_cast<uint32_t>(slots.pool.size());
-        slots.pool.push_back(core_.sbuf_pool(t.name, 1));
+        slots.pool.emplace_back(core_.sbuf_pool(t.name, 1));
+        ++slots.open;
       } else {
         slot_of_[l] = slots.free.front();
         slots.free.pop_front();
       }
-      return slots.pool[slot_of_[l]];
+      return *slots.pool[slot_of_[l]];
     }
     std::optional<TilePool>& pool = pool_[plan_.pool_of[l]];
     if (!pool) {
@@ -127,20 +130,34 @@ class Emitter {
 
   // What ended with this step: saved if it comes back, and its memory given up.
   void release() {
-    for (; ended_ < ends_.size() && plan_.life[ends_[ended_]].last <= step_; ++ended_) {
-      const uint32_t l = ends_[ended_];
-      if (plan_.life[l].save) {
-        core_.dma_store(scratch(plan_.life[l].instance), *tile_[l]);
-        spilled_.saved += bytes(l);
-      }
-      const uint32_t buffer = plan_.life[l].buffer;
-      if (!plan_.rotating && family_of(buffer).memory == Memory::sbuf && buffer_end_[buffer] == step_ &&
-          plan_.life[l].last == step_ && tile_of_buffer_.erase(buffer) > 0)
-        slots_[plan_.pool_of[buffer]].free.push_back(slot_of_[buffer]);
+    // All are saved first: a result may lie in the buffer of another that ends here.
+    size_t end = ended_;
+    for (; end < ends_.size() && plan_.life[ends_[end]].last <= step_; ++end) {
+      const uint32_t l = ends_[end];
+      if (!plan_.life[l].save) continue;
+      core_.dma_store(scratch(plan_.life[l].instance), *tile_[l]);
+      spilled_.saved += bytes(l);
     }
-    if (!plan_.rotating) return;
+    for (; ended_ < end; ++ended_) {
+      const uint32_t buffer = plan_.life[ends_[ended_]].buffer;
+      if (!plan_.rotating && family_of(buffer).memory == Memory::sbuf && buffer_end_[buffer] <= step_ &&
+          tile_of_buffer_.erase(buffer) > 0)
+        give_back(plan_.pool_of[buffer], slot_of_[buffer]);
+    }
     for (size_t p = 0; p < pool_.size(); ++p)
       if (pool_[p] && plan_.pool[p].last <= step_) pool_[p].reset();
+  }
+
+  void give_back(uint32_t pool, uint32_t slot) {
+    Slots& slots = slots_[pool];
+    --slots.alive;
+    const Pool& info = plan_.pool[pool];
+    if (slots.open > std::max(slots.alive, info.later_at(step_ + 1)) + info.buffers - info.needed) {
+      slots.pool[slot].reset();
+      --slots.open;
+    } else {
+      slots.free.push_back(slot);
+    }
   }
 
   int64_t limited(int64_t count, bool masked, const Statement& s) const {
@@ -216,7 +233,9 @@ class Emitter {
           group.start = group.start && c == 0;
           group.stop = group.stop && c + 1 == nest_.loops[static_cast<size_t>(loop)].count;
         }
-        return core_.nc_matmul(out(), in(0), in(1), group);
+        MatmulOptions matmul;
+        matmul.stationary_onezero = s.one_zero;
+        return core_.nc_matmul(out(), in(0), in(1), group, matmul);
       }
       case Verb::transpose:
         return core_.nc_transpose(out(), in(), engine);
@@ -270,8 +289,9 @@ class Emitter {
   // When tiles share slots: pools of one buffer, and those that are free, the one that is so for longest
   // first.
   struct Slots {
-    std::deque<TilePool> pool;
+    std::deque<std::optional<TilePool>> pool;
     std::deque<uint32_t> free;
+    uint32_t open = 0, alive = 0, most = 0;
   };
   std::deque<Slots> slots_;        // by pool
   std::vector<uint32_t> slot_of_;  // by life

@@ -84,6 +84,7 @@ struct Statement {
   AluOp op0 = AluOp::bypass, op1 = AluOp::bypass;
   Factor first, second;       // scale and bias of an activation
   std::vector<int> over;      // loops
+  bool one_zero = false;      // multiply: an operand holds zeros and ones only
   int axes = 0;               // reduce: innermost ones; 0: all
   bool mask_rows = false;     // of at most `limit` partitions ...
   bool mask_columns = false;  // ... or innermost elements; none left: nothing happens

@@ -328,7 +328,7 @@ class Parser {
     allow(item, at,
           {"op",     "out",     "in",       "from", "to",   "function", "alu",  "alu2",           "scale",
            "bias",   "operand", "operand2", "over", "mask", "value",    "base", "partition_step", "step",
-           "engine", "axes"});
+           "engine", "axes",    "one_zero"});
     Statement s;
     s.place = at, s.around = open_;
     const std::string op = text(item, at, "op");
@@ -355,6 +355,10 @@ class Parser {
       s.op1 = alu_op(item, at, "alu2", AluOp::bypass);
       factor(item, at, s.verb == Verb::memset ? "value" : "operand", 0, s, s.first);
       factor(item, at, "operand2", 0, s, s.second);
+    }
+    if (item.contains("one_zero")) {
+      if (!item["one_zero"].is_boolean()) fail(at + "/one_zero", "must be true or false");
+      s.one_zero = item["one_zero"].get<bool>();
     }
     if (item.contains("axes")) s.axes = whole(item["axes"], at + "/axes", 1, 4);
     if (item.contains("over")) s.over = loop_list(item["over"], at + "/over", &open_);

@@ -232,7 +232,10 @@ class Planner {
       const std::pair<int64_t, bool> key =
           shared ? std::pair{-t.bytes(), false} : std::pair{int64_t{f}, bool{cut_[l]}};
       const auto [at, made] = pool_of.try_emplace(key, static_cast<uint32_t>(plan_.pool.size()));
-      if (made) plan_.pool.push_back({f, key.second});
+      if (made) {
+        plan_.pool.emplace_back();
+        plan_.pool.back().family = f, plan_.pool.back().cut = key.second;
+      }
       plan_.pool_of[l] = at->second;
     }
   }

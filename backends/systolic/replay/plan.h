@@ -16,6 +16,7 @@
 //      free for longest.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <vector>
@@ -42,6 +43,13 @@ struct Pool {
   uint32_t buffers = 0;                // that it gets
   uint32_t first = nothing, last = 0;  // steps
   uint32_t tiles = 0;
+  // Shared: the steps at which tiles begin, and how many are alive at most from each of them on. Slots that
+  // are not needed any more make room for other sizes.
+  std::vector<uint32_t> start, later;
+  uint32_t later_at(size_t step) const {
+    const auto at = static_cast<size_t>(std::lower_bound(start.begin(), start.end(), step) - start.begin());
+    return at < later.size() ? later[at] : 0;
+  }
 };
 
 struct Plan {

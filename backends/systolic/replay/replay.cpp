@@ -70,17 +70,41 @@ ReplayKernel load_kernel(std::string_view name) {
 
 namespace {
 
-// Documented issue intervals, and bytes at the rate that a core has when all share the domain.
-double lower_bound(const Stream& stream, int64_t bytes) {
+// Of HBM: what the nest reads, every value once, and what it writes.
+int64_t compulsory_bytes(const replay::Nest& nest, replay::Trace trace, const replay::Capacity& capacity) {
+  // Whether that fits does not matter here: the plan turns off the steps that repeat others.
+  replay::make_plan(nest, trace, ReplayLevel::as_written, capacity, replay::no_gap, true);
+  int64_t bytes = 0;
+  for (const replay::Step& step : trace.step) {
+    const replay::Statement& s = nest.statements[step.statement];
+    if (!step.active || s.hbm < 0) continue;
+    const replay::HbmValue& value = nest.hbm[static_cast<size_t>(s.hbm)];
+    std::vector<int> counter;
+    for (size_t l = 0; l < nest.loops.size(); ++l) counter.push_back(trace.at(step, static_cast<int>(l)));
+    auto region = static_cast<int64_t>(size_of(value.dtype));
+    bool first = true;  // the dimension along the partitions
+    for (size_t d = 0; d < value.shape.size(); ++d) {
+      const replay::Range range = s.region.box.empty() ? replay::Range{} : s.region.box[d];
+      if (range.kind == replay::Range::Kind::index) continue;
+      int64_t count = range.kind == replay::Range::Kind::all ? value.shape[d] : range.count;
+      if ((s.mask_rows && first) || (s.mask_columns && d + 1 == value.shape.size()))
+        count = std::min(count, s.limit.at(counter));
+      region *= count, first = false;
+    }
+    bytes += region;
+  }
+  return bytes;
+}
+
+// Seconds of documented issue intervals of the busiest of PE, ACT and DVE; reciprocal's cost is disputed.
+double issue_bound(const Stream& stream) {
   const CostModel cost(stream, Column::documented);
   std::array<double, engine_count> busy{};
   for (const Instruction& i : stream.instructions) {
     if (is_dma(i.opcode) || i.opcode == Opcode::reciprocal) continue;
     busy[static_cast<size_t>(i.engine)] += static_cast<double>(cost.cost(i).interval) * 1e-12;
   }
-  const HbmDescription& hbm = stream.device->hbm;
-  const double share = hbm.gbps / hbm.cores_per_domain * 1e9;
-  double bound = static_cast<double>(bytes) / share;
+  double bound = 0;
   for (Engine e : {Engine::pe, Engine::act, Engine::dve})
     bound = std::max(bound, busy[static_cast<size_t>(e)]);
   return bound;
@@ -115,7 +139,7 @@ ReplayResult time_plan(const replay::Nest& nest, const replay::Trace& trace, rep
     r.matmuls += i.opcode == Opcode::matmul;
     r.transposes += i.opcode == Opcode::transpose && i.engine == Engine::pe;
   }
-  r.lower_bound_seconds = lower_bound(program.stream(), r.hbm_read_bytes + r.hbm_write_bytes);
+  r.lower_bound_seconds = issue_bound(program.stream());
   r.decisions = std::move(plan.decisions);
   r.decisions.push_back(plan.rotating ? "pools rotate" : "tiles of one size share slots");
   return r;
@@ -126,14 +150,31 @@ std::optional<ReplayResult> replay_with(const replay::Nest& nest, const replay::
                                         const Description& device, ReplayLevel level,
                                         const ReplayOptions& options) {
   const replay::Capacity capacity{device.sbuf.usable_bytes(), device.psum.banks, device.psum.bank_bytes};
-  for (uint64_t gap = replay::no_gap; gap >= gap_min;
-       gap = gap == replay::no_gap ? written.step.size() / 2 : gap / 2) {
-    replay::Trace trace = written;
-    auto plan = replay::make_plan(nest, trace, level, capacity, gap, rotating);
+  const auto plan_for = [&](uint64_t gap, replay::Trace& trace) {
+    trace = written;
+    return replay::make_plan(nest, trace, level, capacity, gap, rotating);
+  };
+  replay::Trace trace;
+  auto plan = plan_for(replay::no_gap, trace);
+  uint64_t gap = replay::no_gap;
+  if (!plan) {
+    // The largest that fits, to within a sixteenth.
+    uint64_t low = 0, high = written.step.size();
+    while (high > gap_min && high - low > high / 16) {
+      const uint64_t middle = low + (high - low + 1) / 2;
+      (plan_for(middle, trace) ? low : high) = middle;
+      if (high == low + 1) break;
+    }
+    gap = low;
+  }
+  for (; gap >= gap_min;
+       gap = gap == replay::no_gap ? written.step.size() : gap - std::max<uint64_t>(gap / 8, 1)) {
+    plan = plan_for(gap, trace);
     if (!plan) continue;
     try {
       return time_plan(nest, trace, std::move(*plan), device, level, options);
     } catch (const Error& e) {
+      // The pieces that are free may be too small for a tile.
       if (e.code() != ErrorCode::out_of_memory) throw;
     }
   }
@@ -158,6 +199,12 @@ ReplayResult replay_kernel(const ReplayKernel& kernel, const Description& given,
     throw Error(ErrorCode::out_of_memory, "the kernel '" + nest.name + "' does not fit the memory of " +
                                               device.name +
                                               " however its tiles are spilled; use smaller tiles");
+  // At the rate of a core when all share the HBM domain.
+  const HbmDescription& hbm = device.hbm;
+  const replay::Capacity capacity{device.sbuf.usable_bytes(), device.psum.banks, device.psum.bank_bytes};
+  best->lower_bound_seconds =
+      std::max(best->lower_bound_seconds, static_cast<double>(compulsory_bytes(nest, written, capacity)) /
+                                              (hbm.gbps / hbm.cores_per_domain * 1e9));
   return std::move(*best);
 }
 

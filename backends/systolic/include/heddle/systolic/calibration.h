@@ -16,8 +16,8 @@
 
 namespace heddle::systolic {
 
-enum class Quantity : uint8_t { time, act_busy, dve_busy };
-const char* quantity_name(Quantity quantity);  // "time", "scalar busy", "vector busy"
+enum class Quantity : uint8_t { time, pe_busy, act_busy, dve_busy };
+const char* quantity_name(Quantity quantity);  // "time", "tensor busy", "scalar busy", ...
 
 struct FitRow {
   std::string kernel;

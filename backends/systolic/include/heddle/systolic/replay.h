@@ -54,8 +54,9 @@ struct ReplayResult {
   std::array<double, engine_count> busy_seconds{};  // union of issue to completion, by Engine
   double dma_active_seconds = 0;
   int64_t instructions = 0, matmuls = 0, transposes = 0;
-  // No machine of this description runs the instructions faster: the largest of documented issue intervals of
-  // PE, ACT and DVE (without reciprocal) and HBM bytes at the rate of a core's share of its domain.
+  // No machine of this description is faster: the largest of the documented issue intervals of PE, ACT and
+  // DVE (without reciprocal), and of the bytes that the nest must move (each input once) at the rate of a
+  // core's share of its domain.
   double lower_bound_seconds = 0;
   std::vector<std::string> decisions;
 };
