@@ -1,4 +1,5 @@
-// Copies that are not made must not be missed: tiles that lie in each other's memory or in HBM from the start.
+// Copies that are not made must not be missed: tiles that lie in each other's memory or in HBM from the
+// start.
 #include "systolic/engines/placement.h"
 
 #include <cmath>
@@ -100,7 +101,8 @@ TEST_CASE("a copy and its source are two tiles when one of them changes") {
             z = run.value(Tensor(f32, {16, 32}));
   {
     TilePool pool = nc.sbuf_pool("io", 3);
-    const Tile t = pool.tile(16, {32}, f32), source = pool.tile(16, {32}, f32), copy = pool.tile(16, {32}, f32);
+    const Tile t = pool.tile(16, {32}, f32), source = pool.tile(16, {32}, f32),
+               copy = pool.tile(16, {32}, f32);
     nc.dma_load(t, x);
     nc.tensor_scalar(source, t, {AluOp::add, 1.0});
     nc.tensor_copy(copy, source);
@@ -119,8 +121,8 @@ TEST_CASE("a copy and its source are two tiles when one of them changes") {
 TEST_CASE("a result may be given the memory of an operand of its size") {
   // What the runtime does with a variable and its update: the operand is read to the end.
   NeuronCore nc(load_description("trn1"));
-  const Hbm p = nc.hbm("p", {16, 32}, f32), m = nc.hbm("m", {16, 32}, f32), m_new = nc.hbm("m_new", {16, 32}, f32),
-            p_new = nc.hbm("p_new", {16, 32}, f32);
+  const Hbm p = nc.hbm("p", {16, 32}, f32), m = nc.hbm("m", {16, 32}, f32),
+            m_new = nc.hbm("m_new", {16, 32}, f32), p_new = nc.hbm("p_new", {16, 32}, f32);
   {
     TilePool pool = nc.sbuf_pool("io", 5);
     const Tile tp = pool.tile(16, {32}, f32), tm = pool.tile(16, {32}, f32), a = pool.tile(16, {32}, f32),
@@ -160,8 +162,8 @@ TEST_CASE("transposed loads are multiplied where they lie, whatever they are use
             hd = run.value(Tensor(dtype, {64, 40}));
   {
     TilePool sbuf = nc.sbuf_pool("operands", 3), psum = nc.psum_pool("acc", 1);
-    const Tile ta = sbuf.tile(64, {40}, dtype), tb = sbuf.tile(64, {150}, dtype), out = sbuf.tile(40, {150}, f32),
-               acc = psum.tile(40, {150}, f32);
+    const Tile ta = sbuf.tile(64, {40}, dtype), tb = sbuf.tile(64, {150}, dtype),
+               out = sbuf.tile(40, {150}, f32), acc = psum.tile(40, {150}, f32);
     nc.dma_load_transposed(ta, ha);
     nc.dma_load_transposed(tb, hb);
     nc.nc_matmul(acc, ta, tb);

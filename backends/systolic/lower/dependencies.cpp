@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <memory>
 
 #include "systolic/isa/builder_impl.h"
 #include "systolic/isa/large_vector.h"
@@ -50,6 +52,72 @@ struct Access {
 template <class Box>
 struct History {
   std::vector<Access<Box>> writers, readers;
+};
+
+// Room for lists that have outgrown their own, by powers of two.
+class AccessPool {
+ public:
+  using Item = Access<TileBox>;
+  Item* take(uint32_t capacity) {
+    auto& free = free_[static_cast<size_t>(std::countr_zero(capacity))];
+    if (!free.empty()) {
+      Item* const items = free.back();
+      free.pop_back();
+      return items;
+    }
+    if (left_ < capacity) {
+      left_ = std::max(capacity, block_items);
+      blocks_.push_back(std::make_unique_for_overwrite<Item[]>(left_));
+      next_ = blocks_.back().get();
+    }
+    Item* const items = next_;
+    next_ += capacity, left_ -= capacity;
+    return items;
+  }
+  void give(Item* items, uint32_t capacity) {
+    free_[static_cast<size_t>(std::countr_zero(capacity))].push_back(items);
+  }
+
+ private:
+  static constexpr uint32_t block_items = 4096;
+  std::array<std::vector<Item*>, 32> free_;
+  std::vector<std::unique_ptr<Item[]>> blocks_;
+  Item* next_ = nullptr;
+  uint32_t left_ = 0;
+};
+
+// What touched a tile: two accesses most often.
+class TileAccesses {
+ public:
+  using Item = Access<TileBox>;
+  const Item* begin() const { return items(); }
+  const Item* end() const { return items() + size_; }
+  bool empty() const { return size_ == 0; }
+  void add(const Item& item, AccessPool& pool) {
+    if (size_ == capacity_) {
+      Item* const grown = pool.take(2 * capacity_);
+      std::copy(begin(), end(), grown);
+      if (capacity_ > own) pool.give(room_, capacity_);
+      room_ = grown, capacity_ *= 2;
+    }
+    items()[size_++] = item;
+  }
+  template <class F>
+  void erase_if(const F& f) {
+    size_ = static_cast<uint32_t>(std::remove_if(items(), items() + size_, f) - items());
+  }
+
+ private:
+  static constexpr uint32_t own = 2;
+  Item* items() { return capacity_ == own ? own_.data() : room_; }
+  const Item* items() const { return capacity_ == own ? own_.data() : room_; }
+  std::array<Item, own> own_{};
+  Item* room_ = nullptr;
+  uint32_t size_ = 0, capacity_ = own;
+};
+
+struct TileHistory {
+  TileAccesses writers, readers;
 };
 
 // ---- HBM
@@ -188,7 +256,7 @@ class Walk {
     const TileInfo& info = stream_.tiles[tile];
     for (uint32_t p = 0; p < info.previous_count; ++p) {
       const uint32_t before = stream_.previous[info.first_previous + p];
-      const History<TileBox>& old = tile_[before];
+      const TileHistory& old = tile_[before];
       if (old.writers.empty() && old.readers.empty()) inherit(before);
       // Another tile in the same bytes may be cut differently: everything of it counts.
       for (const auto& w : old.writers) add(w.instruction, Dependence::order);
@@ -197,17 +265,17 @@ class Walk {
   }
 
   void read(const Instruction& i, const View& v) {
-    History<TileBox>& h = tile_[v.tile];
+    TileHistory& h = tile_[v.tile];
     const TileBox box = box_of(v);
     const Dependence kind =
         i.opcode == Opcode::matmul && v.role == Role::stationary ? Dependence::weights : Dependence::data;
     for (const auto& w : h.writers)
       if (w.box.meets(box)) add(w.instruction, kind);
-    h.readers.push_back({box, current_});
+    h.readers.add({box, current_}, pool_);
   }
 
   void write(const Instruction& i, const View& v) {
-    History<TileBox>& h = tile_[v.tile];
+    TileHistory& h = tile_[v.tile];
     const TileBox box = box_of(v);
     const bool accumulates = i.opcode == Opcode::matmul && !i.start;
     const bool reads_too =
@@ -225,15 +293,15 @@ class Walk {
     if (!within) inherit(v.tile);
     if (!accumulates && !reads_too && is_solid(v)) {
       const auto covered = [&](const auto& a) { return box.covers(a.box) && a.instruction != current_; };
-      std::erase_if(h.writers, covered);
-      std::erase_if(h.readers, covered);
+      h.writers.erase_if(covered);
+      h.readers.erase_if(covered);
     } else if (accumulates) {
       // The last matmul of a group stands for all: they end in order.
-      std::erase_if(h.writers, [&](const auto& w) {
+      h.writers.erase_if([&](const auto& w) {
         return box.covers(w.box) && stream_.instructions[w.instruction].opcode == Opcode::matmul;
       });
     }
-    h.writers.push_back({box, current_});
+    h.writers.add({box, current_}, pool_);
   }
 
   template <class F>
@@ -281,7 +349,8 @@ class Walk {
   int64_t box_of_all(const Region& r) const { return static_cast<int64_t>(stream_.values[r.value].bytes()); }
 
   const Stream& stream_;
-  std::vector<History<TileBox>> tile_;
+  std::vector<TileHistory> tile_;
+  AccessPool pool_;
   std::vector<ValueHistory> value_;
   std::vector<uint32_t> edge_to_;  // per producer: its last edge
   Dependencies made_;
