@@ -22,7 +22,8 @@ double largest_error(int64_t batch, int64_t m, int64_t k, int64_t n, DType dtype
     o.hbm = run.value(t).reshape({t.elements()});
     return o;
   };
-  const systolic::Operand inputs[] = {operand(a), operand(b)}, outputs[] = {operand(Tensor(dtype, {batch, m, n}))};
+  const systolic::Operand inputs[] = {operand(a), operand(b)},
+                          outputs[] = {operand(Tensor(dtype, {batch, m, n}))};
   const Attributes attributes =
       ir::complete_attributes(*find_op("matmul"), {{"transpose_a", ta}, {"transpose_b", tb}});
   systolic::find_lowering("matmul")->emit({run.nc, "matmul", "matmul", attributes, inputs, outputs});
@@ -33,7 +34,8 @@ double largest_error(int64_t batch, int64_t m, int64_t k, int64_t n, DType dtype
       for (int64_t j = 0; j < n; j += 3) {
         double sum = 0, magnitude = 0;
         for (int64_t l = 0; l < k; ++l) {
-          const double product = a.at(z * m * k + (ta ? l * m + i : i * k + l)) * b.at(tb ? j * k + l : l * n + j);
+          const double product =
+              a.at(z * m * k + (ta ? l * m + i : i * k + l)) * b.at(tb ? j * k + l : l * n + j);
           sum += product, magnitude += std::abs(product);
         }
         worst = std::max(worst, std::abs(run.tensors[2].at((z * m + i) * n + j) - sum) / magnitude);
@@ -44,9 +46,9 @@ double largest_error(int64_t batch, int64_t m, int64_t k, int64_t n, DType dtype
 }  // namespace
 
 TEST_CASE("products of short rows") {
-  CHECK(largest_error(1, 1408, 64, 64, f32, false, false) < 1e-6);   // one strip of eleven tiles, two banks
-  CHECK(largest_error(1, 640, 200, 96, f32, false, true) < 1e-6);    // five tiles of a strip, five to a bank
-  CHECK(largest_error(1, 64, 1408, 80, f32, true, false) < 1e-6);    // eleven rows of K to a partition
+  CHECK(largest_error(1, 1408, 64, 64, f32, false, false) < 1e-6);  // one strip of eleven tiles, two banks
+  CHECK(largest_error(1, 640, 200, 96, f32, false, true) < 1e-6);   // five tiles of a strip, five to a bank
+  CHECK(largest_error(1, 64, 1408, 80, f32, true, false) < 1e-6);   // eleven rows of K to a partition
   CHECK(largest_error(1, 256, 768, 130, bf16, true, false) < 0x1p-8);
   CHECK(largest_error(3, 256, 96, 33, bf16, false, false) < 0x1p-8);  // batches share the moving operand
   CHECK(largest_error(2, 130, 70, 600, f32, false, false) < 1e-6);    // nothing is dealt
@@ -54,6 +56,7 @@ TEST_CASE("products of short rows") {
 
 TEST_CASE("products of short rows take few descriptors") {
   // 1408 rows of 256 bytes: a tile of 128 partitions with eleven rows each, in and out.
-  const systolic::Program program = bench::compile_kernel(bench::matmul_case(1408, 64, 64, f32, false), "trn1");
+  const systolic::Program program =
+      bench::compile_kernel(bench::matmul_case(1408, 64, 64, f32, false), "trn1");
   CHECK(program.timing().dma.descriptors <= 4 * 128 + 64 * 2);
 }
