@@ -129,12 +129,12 @@ class Backward {
     const size_t n = steps.size();
     for (size_t i = 0; i < n + 2; ++i) {
       if (i < n) score(kv, steps[i]);
-      if (i >= 2) add_queries(steps[i - 2]);
       if (i >= 1 && i - 1 < n) {
         add_keys(steps[i - 1]);
         Chunk& chunk = *steps[i - 1].chunk;
         if (++chunk.done == chunk.queries) store_keys(kv, chunk);
       }
+      if (i >= 2) add_queries(steps[i - 2]);
       if (i < n) differentiate(steps[i]);
     }
     for (Group& g : groups) store_queries(g);
