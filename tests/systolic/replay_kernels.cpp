@@ -59,7 +59,7 @@ TEST_CASE("the lower bound of a kernel as written is never above its measurement
 TEST_CASE("AWS's matmul variants are within a tenth of their measurements and in their order",
           "[systolic][replay]") {
   std::vector<std::pair<double, double>> predicted_and_measured;
-  for (const std::string& name :
+  for (const std::string name :
        {"aws_matmul_v2", "aws_matmul_v3", "aws_matmul_v4", "aws_matmul_v5", "aws_matmul_bf16"}) {
     CAPTURE(name);
     const double measured = load_kernel(name).published().seconds;
