@@ -15,7 +15,7 @@ using nlohmann::ordered_json;
 
 constexpr const char* style =
     "body{font:15px/1.45 system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;color:#1f2937;"
-    "background:#f6f7f9;margin:0}main{max-width:1080px;margin:0 auto;padding:24px}"
+    "background:#f6f7f9;margin:0}main{max-width:1240px;margin:0 auto;padding:24px}"
     "h1{font-size:26px;margin:0 0 4px}h2{font-size:19px;margin:34px 0 8px;padding-top:10px;"
     "border-top:2px solid #e2e5ea}h3{font-size:15px;margin:20px 0 6px}"
     ".stamp{display:inline-block;background:#fef3c7;border:1px solid #f3d27a;border-radius:4px;padding:2px "
@@ -27,7 +27,8 @@ constexpr const char* style =
     "font-variant-numeric:tabular-nums}th,td{padding:4px 8px;text-align:right;border-bottom:1px solid "
     "#eef0f3;"
     "white-space:nowrap}.words th:last-child,.words "
-    "td:last-child{text-align:left}th{font-weight:600;color:#4b5563}th:first-child,td:first-child{text-align:"
+    "td:last-child{text-align:left}td:first-child{max-width:330px;overflow:hidden;"
+    "text-overflow:ellipsis}th{font-weight:600;color:#4b5563}th:first-child,td:first-child{text-align:"
     "left}"
     ".grid{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:10px;margin:10px 0}"
     ".fact{background:#fff;border:1px solid #e2e5ea;border-radius:8px;padding:8px 12px}.fact b{display:block;"

@@ -297,8 +297,10 @@ std::string chart_svg(const PageChart& chart) {
       std::snprintf(point, sizeof point, "%.1f,%.1f ", at_x(l.x[i]), at_y(l.y[i]));
       points += point;
     }
-    svg.raw("<polyline fill=\"none\" stroke-width=\"1.8\" stroke=\"" + colour + "\" points=\"" + points +
-            "\"/>");
+    // Dashes let a line show that lies under another.
+    svg.raw(std::string("<polyline fill=\"none\" stroke-width=\"1.8\"") +
+            (n % 2 == 1 ? " stroke-dasharray=\"7 5\"" : "") + " stroke=\"" + colour + "\" points=\"" +
+            points + "\"/>");
     for (size_t i = 0; i < count && count <= 40; ++i)
       if (usable(l, i))
         svg.add("<circle cx=\"%.1f\" cy=\"%.1f\" r=\"3\" fill=\"%s\"/>", at_x(l.x[i]), at_y(l.y[i]),

@@ -221,10 +221,8 @@ ordered_json activity_json(const Stream& stream, const Timing& t) {
 }
 
 // The metrics of the profiler.
-ordered_json metrics_json(const Stream& stream, const Timing& t) {
+ordered_json metrics_json(const Stream& stream, const Timing& t, const Work& w, const Profile& p) {
   const Description& d = *stream.device;
-  const Work w = work_of(stream);
-  const Profile p = profile_of(stream, t, w);
   ordered_json j;
   j["note"] = stamp;
   j["device"] = d.name;
@@ -259,10 +257,12 @@ ordered_json metrics_json(const Stream& stream, const Timing& t) {
 Profile profile(const Stream& stream, const Timing& t) { return profile_of(stream, t, work_of(stream)); }
 
 std::string profile_json(const Stream& stream, const Timing& timing) {
-  ordered_json j = metrics_json(stream, timing);
+  const Work work = work_of(stream);
+  const Profile figures = profile_of(stream, timing, work);
+  ordered_json j = metrics_json(stream, timing, work, figures);
   const std::vector<PathStep> path = path_steps(timing);
   j["critical_path"] = path_json(stream, timing, path);
-  j["roofline"] = roofline_json(*stream.device, profile(stream, timing));
+  j["roofline"] = roofline_json(*stream.device, figures);
   j["nodes"] = nodes_json(node_profiles(stream, timing, path), timing.total);
   j["activity"] = activity_json(stream, timing);
   return j.dump();
@@ -270,7 +270,8 @@ std::string profile_json(const Stream& stream, const Timing& timing) {
 
 std::string profile_table(const Stream& stream, const Timing& timing) {
   std::string text;
-  const ordered_json report = metrics_json(stream, timing);
+  const Work work = work_of(stream);
+  const ordered_json report = metrics_json(stream, timing, work, profile_of(stream, timing, work));
   for (const auto& [key, value] : report.items()) {
     char line[256];
     if (value.is_string())
