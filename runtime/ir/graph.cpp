@@ -25,7 +25,7 @@ void expect_new_interface_name(const GraphData& data, const char* what, const st
 }
 
 void expect_dtype(const char* what, const std::string& name, DType dtype) {
-  if (ir::is_dtype(dtype)) return;
+  if (is_dtype(dtype)) return;
   refuse(ErrorCode::invalid_argument, std::string(what) + " '" + name + "': there is no dtype " +
                                           std::to_string(static_cast<uint32_t>(dtype)));
 }
@@ -209,7 +209,7 @@ std::vector<Value> Graph::add(const OpSchema& op, std::span<const Value> inputs,
 
 Graph::Scope::~Scope() {
   auto& open = graph_->open_scopes;
-  const auto ended = std::find_if(open.begin(), open.end(), [&](const auto& s) { return s.id == length_; });
+  const auto ended = std::find_if(open.begin(), open.end(), [&](const auto& s) { return s.id == id_; });
   if (ended == open.end()) return;
   graph_->scope.erase(ended->begin, ended->length);
   for (auto later = std::next(ended); later != open.end(); ++later) later->begin -= ended->length;
