@@ -97,9 +97,9 @@ class NeuronDevice final : public backend::Device {
   const void* extension(std::string_view name) override;
 
  private:
-  // What a node reads and writes must lie in HBM at once. Asked before anything is emitted: the instructions for
-  // a value that cannot exist would fill the host's memory first. Timing alone has no memory, but the host, which
-  // holds the instructions that write a result, has.
+  // What a node reads and writes must lie in HBM at once. Asked before anything is emitted: the instructions
+  // for a value that cannot exist would fill the host's memory first. Timing alone has no memory, but the
+  // host, which holds the instructions that write a result, has.
   void expect_room(const NodeRef& node) const {
     constexpr uint64_t timing_alone = uint64_t{1} << 44;
     const uint64_t room = options_.numerics ? facts().memory_bytes : timing_alone;
