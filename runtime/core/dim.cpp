@@ -55,16 +55,6 @@ Dim::Dim(std::string name, DimRange range) {
   ranges_.emplace(std::move(name), range);
 }
 
-void Dim::too_large(uint64_t number) {
-  throw Error(ErrorCode::invalid_argument,
-              "size " + std::to_string(number) + " does not fit in 63 bits; check the sizes");
-}
-
-std::string Dim::name_text(const char* name) {
-  if (name == nullptr) throw Error(ErrorCode::invalid_argument, "a dim was given a null pointer as its name");
-  return name;
-}
-
 int64_t Dim::number() const {
   if (!is_number()) {
     throw Error(ErrorCode::invalid_argument,

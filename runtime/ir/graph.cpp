@@ -25,7 +25,7 @@ void expect_new_interface_name(const GraphData& data, const char* what, const st
 }
 
 void expect_dtype(const char* what, const std::string& name, DType dtype) {
-  if (is_dtype(dtype)) return;
+  if (ir::is_dtype(dtype)) return;
   refuse(ErrorCode::invalid_argument, std::string(what) + " '" + name + "': there is no dtype " +
                                           std::to_string(static_cast<uint32_t>(dtype)));
 }

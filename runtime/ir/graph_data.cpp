@@ -9,6 +9,8 @@ namespace heddle::ir {
 
 ValueType type_of(const ValueInfo& info) { return {info.dtype, info.dims}; }
 
+bool is_dtype(DType dtype) { return std::ranges::find(all_dtypes, dtype) != std::end(all_dtypes); }
+
 ValueId GraphData::add_value(ValueInfo info) {
   values.push_back(std::move(info));
   return static_cast<ValueId>(values.size() - 1);

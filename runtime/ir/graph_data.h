@@ -44,6 +44,9 @@ struct GraphData : std::enable_shared_from_this<GraphData> {
 
 ValueType type_of(const ValueInfo& info);
 
+// Whether it is one of the dtypes: a DType may be made of any number.
+bool is_dtype(DType dtype);
+
 // What people call a node: its op, or its step for a pointwise node of one step ("add").
 const char* kind_of(const OpSchema& op, const Attributes& attributes);
 

@@ -95,15 +95,6 @@ TEMPLATE_TEST_CASE("between two neighbours a storage float rounds to the nearest
   CHECK(pairs > 100);
 }
 
-TEST_CASE("a dtype that does not exist has no size") {
-  for (const DType d : all_dtypes) CHECK(is_dtype(d));
-  for (const uint32_t number : {0u, 16u, 99u}) {
-    CHECK_FALSE(is_dtype(static_cast<DType>(number)));
-    expect_error(ErrorCode::invalid_argument, "no such dtype",
-                 [&] { (void)size_of(static_cast<DType>(number)); });
-  }
-}
-
 TEST_CASE("storage floats overflow to infinity, and e4m3 to NaN") {
   const float infinity = std::numeric_limits<float>::infinity();
   // The first value that rounds away is the tie above the largest number; e4m3's largest is even, so its tie

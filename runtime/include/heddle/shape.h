@@ -32,7 +32,7 @@ class Shape {
   int64_t& operator[](int axis) { return dim_[static_cast<size_t>(axis)]; }
   // Counted from the end when negative: at(-1) is the last size. Throws invalid_argument outside the rank.
   int64_t at(int axis) const;
-  // Product of the sizes; throws invalid_argument when it is 2^62 or more, or a size was set negative.
+  // Product of the sizes; throws invalid_argument when it is 2^62 or more.
   int64_t elements() const;
   std::span<const int64_t> dims() const { return {dim_.data(), static_cast<size_t>(rank_)}; }
   // Throws invalid_argument like the constructor.
@@ -69,14 +69,10 @@ class Dim {
  public:
   Dim() = default;  // 0
   template <class T>
-  requires(std::integral<T> && !std::same_as<T, bool>) Dim(T number)  // NOLINT: a number is a Dim
-      : constant_(static_cast<int64_t>(number)) {
-    if constexpr (std::unsigned_integral<T>)
-      if (constant_ < 0) too_large(number);
-  }
-  Dim(const char* name) : Dim(name_text(name)) {}  // NOLINT: a name is a Dim
+  requires(std::integral<T> && !std::same_as<T, bool>) Dim(T number)
+      : constant_(static_cast<int64_t>(number)) {}   // NOLINT: a number is a Dim
+  Dim(const char* name) : Dim(std::string(name)) {}  // NOLINT: a name is a Dim
   Dim(std::nullptr_t) = delete;
-  // Numbers from 2^63 on throw invalid_argument, and a null name.
   // Throws invalid_argument unless the name is [A-Za-z_][A-Za-z0-9_.]* and some size is in the range.
   Dim(std::string name, DimRange range = {});  // NOLINT
 
@@ -101,8 +97,6 @@ class Dim {
   friend std::string to_string(const Dim& dim);
 
  private:
-  [[noreturn]] static void too_large(uint64_t number);
-  static std::string name_text(const char* name);
   void adopt_ranges(const Dim& a, const Dim& b);
   std::string text() const;
 
