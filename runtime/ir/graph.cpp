@@ -209,7 +209,7 @@ std::vector<Value> Graph::add(const OpSchema& op, std::span<const Value> inputs,
 
 Graph::Scope::~Scope() {
   auto& open = graph_->open_scopes;
-  const auto ended = std::find_if(open.begin(), open.end(), [&](const auto& s) { return s.id == id_; });
+  const auto ended = std::find_if(open.begin(), open.end(), [&](const auto& s) { return s.id == length_; });
   if (ended == open.end()) return;
   graph_->scope.erase(ended->begin, ended->length);
   for (auto later = std::next(ended); later != open.end(); ++later) later->begin -= ended->length;

@@ -90,8 +90,7 @@ struct CaseName {
 std::vector<CaseName> list_cases(const Selection& selection = {});
 
 // Runs them. What a device throws, returns or writes becomes a Result; only a bad selection
-// throws, a device that computes nothing (invalid_argument), and one that knows its memory and has too little
-// for the cases (out_of_memory). Threads:
+// throws, and a device that computes nothing (invalid_argument). Threads:
 // the device must not be in use by anyone else while the cases about its memory run.
 Report run(const Device& device, const Selection& selection = {});
 

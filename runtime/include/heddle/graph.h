@@ -91,7 +91,7 @@ Initializer zeros();
 Initializer constant(double value);
 Initializer normal(double standard_deviation, double mean = 0);
 Initializer uniform(double low, double high);
-Initializer tensor(Tensor values);  // shares its bytes, see Graph::constant
+Initializer tensor(Tensor values);
 }  // namespace init
 // The contents `initializer` gives variable `name` under `seed`.
 Tensor initial_value(const Initializer& initializer, const std::string& name, DType dtype, const Shape& shape,
@@ -122,15 +122,12 @@ class Graph {
 
   // A value given to every run. Dims may be named; the same name means the same size everywhere in the graph.
   Value input(const std::string& name, DType dtype, const Dims& dims);
-  // The graph shares the tensor's bytes (weights may be large): what is written to them later is seen by
-  // plans made after it and not by those made before. Give contents.clone() if they are to change.
   Value constant(Tensor contents, const std::string& name = "");
   // Rank 0.
   Value scalar(double value, DType dtype = DType::float32);
   // State that outlives runs and is shared, by name, between the sessions that use one `Variables`.
   // Declaring the same name again returns the same Value and throws unless dtype and shape agree. Throws for
-  // an initializer that does not fit: a tensor of another type, random values for a dtype that is no float;
-  // and, declared again, for another than the first, except the default, which asks for nothing.
+  // an initializer that does not fit: a tensor of another type, random values for a dtype that is no float.
   Value variable(const std::string& name, DType dtype, const Shape& shape,
                  const Initializer& initializer = {});
   // All reads of a variable in a run see its value at the start; all updates commit together at the end.
@@ -143,17 +140,16 @@ class Graph {
   std::vector<Value> add(const OpSchema& op, std::span<const Value> inputs, const Attributes& attributes = {},
                          const std::string& name = "");
   // Nodes added while the returned object lives are named "prefix/...": `auto s = g.scope("layer0");`
-  // Scopes nest in the order they begin, and may end in any.
   class Scope {
    public:
-    Scope(ir::GraphData* graph, size_t id) : graph_(graph), id_(id) {}
+    Scope(ir::GraphData* graph, size_t length) : graph_(graph), length_(length) {}
     Scope(const Scope&) = delete;
     Scope& operator=(const Scope&) = delete;
     ~Scope();
 
    private:
     ir::GraphData* graph_;
-    size_t id_;
+    size_t length_;
   };
   [[nodiscard]] Scope scope(const std::string& prefix);
   // Nodes added later are pinned to `device` ("" ends it): a device as a session was given it
