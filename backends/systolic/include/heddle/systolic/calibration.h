@@ -45,7 +45,7 @@ struct Calibration {
 };
 
 // `device`: a built-in one that has rows (trn1, trn2); throws Error (invalid_argument) for another.
-// `rounds`: over all constants; they hardly depend on each other, two suffice.
-Calibration calibrate(std::string_view device, int rounds = 2);
+// `rounds`: over all constants; they hardly depend on each other, one suffices.
+Calibration calibrate(std::string_view device, int rounds = 1);
 
 }  // namespace heddle::systolic
