@@ -20,9 +20,9 @@ class Binder {
 
   const Stream& stream() const { return plan_.stream_; }
   // The first view with that role; it must exist.
-  Operand operand(const Instruction& i, Role role) const;
-  Operand operand(const View& view) const;
-  Operand operand(const Region& region) const;
+  HostOperand operand(const Instruction& i, Role role) const;
+  HostOperand operand(const View& view) const;
+  HostOperand operand(const Region& region) const;
   bool has(const Instruction& i, Role role) const { return stream().view_of(i, role) != nullptr; }
 
   template <class Arguments>

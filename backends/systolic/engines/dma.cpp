@@ -58,26 +58,27 @@ Fault run_indirect(const void* arguments, const Context& context) {
   return Fault::ok;
 }
 
-Operand without_partitions(const Operand& operand) {
-  Operand o = operand;
+HostOperand without_partitions(const HostOperand& operand) {
+  HostOperand o = operand;
   o.size[0] = 1;
   return o;
 }
 
-Move checked_move(const Binder& binder, const Instruction& i, const Operand& to, const Operand& from) {
+Move checked_move(const Binder& binder, const Instruction& i, const HostOperand& to,
+                  const HostOperand& from) {
   const auto move = make_move(to, from, i.op0 == AluOp::add);
   if (!move) binder.reject(i, "the dimensions of its two sides do not nest; reshape them alike");
   return *move;
 }
 
 void bind_indirect(Binder& binder, const Instruction& i) {
-  const Operand table = binder.operand(binder.stream().regions[i.region]);
+  const HostOperand table = binder.operand(binder.stream().regions[i.region]);
   Indirect job;
   job.gather = i.opcode == Opcode::dma_gather;
   job.skip = i.skip;
-  const Operand tile = binder.operand(i, job.gather ? Role::out : Role::in0);
-  const Operand index = binder.operand(i, Role::index);
-  const Operand one_tile = without_partitions(tile), one_table = without_partitions(table);
+  const HostOperand tile = binder.operand(i, job.gather ? Role::out : Role::in0);
+  const HostOperand index = binder.operand(i, Role::index);
+  const HostOperand one_tile = without_partitions(tile), one_table = without_partitions(table);
   job.row = checked_move(binder, i, job.gather ? one_tile : one_table, job.gather ? one_table : one_tile);
   job.index = index.place, job.index_stride = index.stride[0];
   job.tile_stride = tile.stride[0], job.table_stride = table.stride[0];
@@ -86,8 +87,8 @@ void bind_indirect(Binder& binder, const Instruction& i) {
 }
 
 // The region with its two dimensions exchanged.
-Operand exchanged(const Operand& operand) {
-  Operand o = operand;
+HostOperand exchanged(const HostOperand& operand) {
+  HostOperand o = operand;
   std::swap(o.size[0], o.size[1]);
   std::swap(o.stride[0], o.stride[1]);
   return o;
@@ -98,7 +99,7 @@ Operand exchanged(const Operand& operand) {
 void bind_dma(Binder& binder, const Instruction& i) {
   const Stream& stream = binder.stream();
   if (i.opcode == Opcode::dma_gather || i.opcode == Opcode::dma_scatter) return bind_indirect(binder, i);
-  Operand to, from;
+  HostOperand to, from;
   switch (i.opcode) {
     case Opcode::dma_load:
       to = binder.operand(i, Role::out), from = binder.operand(stream.regions[i.region]);

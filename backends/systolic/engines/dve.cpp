@@ -67,13 +67,13 @@ Fault run_reduce(const void* arguments, const Context& context) {
 }
 
 void bind_reduce(Binder& binder, const Instruction& i) {
-  const Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
+  const HostOperand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
   Reduce r;
   r.out = out.place, r.in = in.place;
   // The free dimensions that stay are those whose product is the elements of out; a trailing 1 belongs to
   // either side.
   const int64_t kept = out.elements() / out.size[0];
-  Operand outer = in, inner = in;
+  HostOperand outer = in, inner = in;
   int64_t product = 1;
   int cut = 1;
   while (cut < in.rank && product < kept) product *= in.size[static_cast<size_t>(cut++)];
@@ -84,7 +84,7 @@ void bind_reduce(Binder& binder, const Instruction& i) {
     inner.size[static_cast<size_t>(a - cut + 1)] = in.size[static_cast<size_t>(a)];
     inner.stride[static_cast<size_t>(a - cut + 1)] = in.stride[static_cast<size_t>(a)];
   }
-  const std::array<Operand, 2> both = {out, outer};
+  const std::array<HostOperand, 2> both = {out, outer};
   const std::array<bool, 2> no = {false, false};
   if (!make_nest(both, no, false, r.outer) || !make_nest({&inner, 1}, {no.data(), 1}, false, r.inner))
     binder.reject(i, "the free dimensions of its operands do not nest; reshape them alike");
@@ -196,7 +196,7 @@ Fault run_row_job(const void* arguments, const Context& context) {
 void bind_row_job(Binder& binder, const Instruction& i) {
   RowJob job;
   job.opcode = i.opcode;
-  const Operand in0 = binder.operand(i, Role::in0);
+  const HostOperand in0 = binder.operand(i, Role::in0);
   job.partitions = in0.size[0];
   job.out = whole_row(binder, i, binder.operand(i, Role::out));
   job.in0 = whole_row(binder, i, in0);
@@ -305,7 +305,7 @@ void bind_vector(Binder& binder, const Instruction& i) {
     case Opcode::find_index8:
       return bind_row_job(binder, i);
     case Opcode::tensor_copy: {
-      const Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
+      const HostOperand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
       if (out.dtype == in.dtype)
         if (const auto move = make_move(out, in, false)) return bind_move(binder, *move);
       return bind_map(binder, i);

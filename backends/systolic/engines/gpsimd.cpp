@@ -23,7 +23,7 @@ struct PatternWalk {
   int64_t row_step() const { return step[static_cast<size_t>(rank - 1)]; }
 };
 
-PatternWalk walk_of(const Operand& operand, const AffinePattern& pattern) {
+PatternWalk walk_of(const HostOperand& operand, const AffinePattern& pattern) {
   PatternWalk w;
   w.pattern = pattern;
   w.rank = operand.rank;
@@ -52,17 +52,17 @@ void for_each_pattern_row(const PatternWalk& w, const F& f) {
   }
 }
 
-std::byte* row_at(std::byte* begin, const Operand& o, const std::array<int64_t, axes_max>& index) {
+std::byte* row_at(std::byte* begin, const HostOperand& o, const std::array<int64_t, axes_max>& index) {
   for (int a = 0; a < o.rank - 1; ++a)
     begin += index[static_cast<size_t>(a)] * o.stride[static_cast<size_t>(a)];
   return begin;
 }
-int64_t row_stride(const Operand& o) { return o.stride[static_cast<size_t>(o.rank - 1)]; }
-bool row_dense(const Operand& o) { return row_stride(o) == static_cast<int64_t>(size_of(o.dtype)); }
+int64_t row_stride(const HostOperand& o) { return o.stride[static_cast<size_t>(o.rank - 1)]; }
+bool row_dense(const HostOperand& o) { return row_stride(o) == static_cast<int64_t>(size_of(o.dtype)); }
 
 struct Pattern {
   PatternWalk walk;
-  Operand out, in;
+  HostOperand out, in;
   AluOp compare = AluOp::bypass;
   float fill = 0;
   RowLoader load = nullptr;
@@ -204,10 +204,10 @@ Fault run_partition_reduce(const void* arguments, const Context& context) {
 
 void bind_partition_reduce(Binder& binder, const Instruction& i) {
   PartitionReduce job;
-  Operand in = binder.operand(i, Role::in0);
+  HostOperand in = binder.operand(i, Role::in0);
   job.partitions = in.size[0], job.stride = in.stride[0];
   in.size[0] = 1;
-  const Operand out = binder.operand(i, Role::out);
+  const HostOperand out = binder.operand(i, Role::out);
   if (out.dtype != DType::float32) binder.reject(i, "writes float32");
   const auto make = [&](AluOp op) {
     MapBuilder map(out, Arithmetic::float32);
@@ -227,10 +227,10 @@ void bind_partition_reduce(Binder& binder, const Instruction& i) {
 
 struct ProgramCall {
   const GpSimdProgram* program = nullptr;
-  std::vector<Operand> out, in;
+  std::vector<HostOperand> out, in;
 };
 
-ProgramOperand view_of(const Operand& o, const Context& context) {
+ProgramOperand view_of(const HostOperand& o, const Context& context) {
   return {o.place.in(context), o.stride[0], static_cast<int>(o.size[0]), o.elements() / o.size[0], o.dtype};
 }
 

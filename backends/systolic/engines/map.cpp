@@ -103,20 +103,20 @@ Fault run_map(const void* arguments, const Context& context) {
   return fault;
 }
 
-MapBuilder::MapBuilder(const Operand& out, Arithmetic arithmetic) : arithmetic_(arithmetic) {
+MapBuilder::MapBuilder(const HostOperand& out, Arithmetic arithmetic) : arithmetic_(arithmetic) {
   operand_[0] = out;
   registers_[0] = arithmetic;
 }
 
-Register MapBuilder::read(const Operand& operand) { return read(operand, arithmetic_); }
+Register MapBuilder::read(const HostOperand& operand) { return read(operand, arithmetic_); }
 
-Register MapBuilder::read(const Operand& operand, Arithmetic registers) {
+Register MapBuilder::read(const HostOperand& operand, Arithmetic registers) {
   operand_[static_cast<size_t>(count_)] = operand;
   registers_[static_cast<size_t>(count_)] = registers;
   return static_cast<Register>(count_++);
 }
 
-Register MapBuilder::read_scalar(const Operand& operand) {
+Register MapBuilder::read_scalar(const HostOperand& operand) {
   per_partition_[static_cast<size_t>(count_)] = true;
   return read(operand);
 }
@@ -126,7 +126,7 @@ Register MapBuilder::number(float bits) {
   return static_cast<Register>(register_immediate0 + immediates_++);
 }
 
-void MapBuilder::reduce(AluOp op, const Operand& into) { reduce_ = op, reduced_ = into; }
+void MapBuilder::reduce(AluOp op, const HostOperand& into) { reduce_ = op, reduced_ = into; }
 
 void MapBuilder::binary(Register out, AluOp op, Register a, Register b) {
   pending_[static_cast<size_t>(stages_++)] = {Kind::binary, out, a, b, 0, op};

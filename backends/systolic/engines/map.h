@@ -27,7 +27,7 @@ struct Stage {
   Register out = register_out, a = 0, b = 0, c = 0;
 };
 
-// Operand 0 is written (and loaded first when `reads_out`), the others are read.
+// HostOperand 0 is written (and loaded first when `reads_out`), the others are read.
 struct Map {
   Nest nest;
   std::array<Place, nest_operands_max> place{};
@@ -54,14 +54,15 @@ Fault run_map(const void* map, const Context& context);
 // Puts a Map together: operands first, then stages.
 class MapBuilder {
  public:
-  MapBuilder(const Operand& out, Arithmetic arithmetic);
+  MapBuilder(const HostOperand& out, Arithmetic arithmetic);
 
-  Register read(const Operand& operand);  // [P, free...], as many elements as the result
-  Register read(const Operand& operand, Arithmetic registers);  // in registers of another kind: predicates
-  Register read_scalar(const Operand& operand);                 // [P, 1]
-  Register number(float bits);                                  // an immediate
+  Register read(const HostOperand& operand);  // [P, free...], as many elements as the result
+  Register read(const HostOperand& operand,
+                Arithmetic registers);               // in registers of another kind: predicates
+  Register read_scalar(const HostOperand& operand);  // [P, 1]
+  Register number(float bits);                       // an immediate
   void read_out() { reads_out_ = true; }
-  void reduce(AluOp op, const Operand& into);  // into [P, 1]
+  void reduce(AluOp op, const HostOperand& into);  // into [P, 1]
 
   // Stages; `out` is register_out or a temporary.
   void binary(Register out, AluOp op, Register a, Register b);
@@ -87,7 +88,7 @@ class MapBuilder {
   bool link(Chain& chain, const Map& map, AluOp op, Register operand, bool swapped) const;
 
   Arithmetic arithmetic_;
-  std::array<Operand, nest_operands_max> operand_{};
+  std::array<HostOperand, nest_operands_max> operand_{};
   std::array<Arithmetic, nest_operands_max> registers_{};
   std::array<bool, nest_operands_max> per_partition_{};
   int count_ = 1;
@@ -97,7 +98,7 @@ class MapBuilder {
   int stages_ = 0;
   bool reads_out_ = false;
   std::optional<AluOp> reduce_;
-  Operand reduced_;
+  HostOperand reduced_;
 };
 
 }  // namespace heddle::systolic

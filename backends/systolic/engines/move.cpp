@@ -8,8 +8,8 @@ namespace heddle::systolic {
 namespace {
 
 // Adds a dimension of 1 in front, so that partitions are cut like every other dimension.
-Operand with_unit_axis(const Operand& operand) {
-  Operand o = operand;
+HostOperand with_unit_axis(const HostOperand& operand) {
+  HostOperand o = operand;
   o.rank = operand.rank + 1;
   o.size[0] = 1, o.stride[0] = 0;
   for (int i = 0; i < operand.rank; ++i) {
@@ -94,11 +94,11 @@ Fault run_move_step(const void* move, const Context& context) {
 
 }  // namespace
 
-std::optional<Move> make_move(const Operand& to, const Operand& from, bool accumulate) {
+std::optional<Move> make_move(const HostOperand& to, const HostOperand& from, bool accumulate) {
   Move move;
   move.to = to.place, move.from = from.place;
   move.width = size_of(to.dtype);
-  const std::array<Operand, 2> operands = {with_unit_axis(to), with_unit_axis(from)};
+  const std::array<HostOperand, 2> operands = {with_unit_axis(to), with_unit_axis(from)};
   if (accumulate || to.dtype != from.dtype) {
     const Arithmetic arithmetic = accumulate ? Arithmetic::float32 : arithmetic_between(to.dtype, from.dtype);
     MapBuilder builder(operands[0], arithmetic);

@@ -25,7 +25,7 @@ struct Move {
 
 // Elements correspond in row-major order; sizes need not be equal as long as one cut of dimensions serves
 // both, else nothing is returned. With `accumulate`, in float32: to += from.
-std::optional<Move> make_move(const Operand& to, const Operand& from, bool accumulate);
+std::optional<Move> make_move(const HostOperand& to, const HostOperand& from, bool accumulate);
 
 // The move with both sides shifted by bytes: for offsets that are known when it runs.
 Fault run_move(const Move& move, const Context& context, int64_t to_shift, int64_t from_shift);

@@ -7,7 +7,7 @@ namespace {
 
 // The free dimensions of one operand, consumed from the innermost.
 struct Cursor {
-  const Operand* operand;
+  const HostOperand* operand;
   int next;          // dimension that is cut next
   int64_t left = 1;  // of the dimension being cut
   int64_t stride = 0;
@@ -23,8 +23,8 @@ struct Cursor {
 
 }  // namespace
 
-bool make_nest(std::span<const Operand> operands, std::span<const bool> per_partition, bool keep_partition,
-               Nest& nest) {
+bool make_nest(std::span<const HostOperand> operands, std::span<const bool> per_partition,
+               bool keep_partition, Nest& nest) {
   nest = Nest{};
   nest.operands = static_cast<int>(operands.size());
   std::array<Cursor, nest_operands_max> cursor{};

@@ -32,8 +32,8 @@ struct Nest {
 // scalars per partition: `per_partition` says which; these have one element per index of dimension 0 of the
 // others. The result is merged into as few and as long dimensions as the strides allow. With keep_partition
 // the outermost loop is the first dimension of the operands. Returns false when the shapes do not nest.
-bool make_nest(std::span<const Operand> operands, std::span<const bool> per_partition, bool keep_partition,
-               Nest& nest);
+bool make_nest(std::span<const HostOperand> operands, std::span<const bool> per_partition,
+               bool keep_partition, Nest& nest);
 
 // Calls f(pointers) for every row; pointers is one per operand.
 template <class F>

@@ -24,7 +24,7 @@ static_assert((stationary_floats + moving_floats + staging_floats + psum_floats)
               scratch_bytes);
 
 // Columns [begin, begin + count) of one row as dense floats: in place where they lie so, else in `staging`.
-const float* row_of(const MatrixOperand& matrix, const std::byte* row, int64_t begin, int64_t count,
+const float* row_of(const HostMatrix& matrix, const std::byte* row, int64_t begin, int64_t count,
                     float* staging) {
   if (matrix.load == nullptr) return static_cast<const float*>(static_cast<const void*>(row)) + begin;
   if (matrix.walk == nullptr) {
@@ -45,7 +45,7 @@ const float* row_of(const MatrixOperand& matrix, const std::byte* row, int64_t b
 
 // Where the product reads the stationary operand, once for each panel of the moving one.
 Stationary stationary_of(const ProductTile& tile, const Context& context, float* packed, float* staging) {
-  const MatrixOperand& a = tile.stationary;
+  const HostMatrix& a = tile.stationary;
   const int m = tile.m, panels = (tile.n + packed_columns - 1) / packed_columns;
   const std::byte* row = a.place.in(context);
   const auto* floats = static_cast<const float*>(static_cast<const void*>(row));
@@ -79,7 +79,7 @@ Stationary stationary_of(const ProductTile& tile, const Context& context, float*
 // Panels of a turned operand: columns of the panel are runs of memory.
 void pack_turned(const ProductTile& tile, int begin, int count, const Context& context, float* packed,
                  float* staging) {
-  const MatrixOperand& b = tile.moving;
+  const HostMatrix& b = tile.moving;
   const int64_t column = b.step;
   const std::byte* from = b.place.in(context) + begin * column;
   for (int p = 0; p < count; p += packed_columns, packed += moving_panel_stride(tile.k)) {
@@ -105,7 +105,7 @@ void pack_turned(const ProductTile& tile, int begin, int count, const Context& c
 
 void pack_moving(const ProductTile& tile, int begin, int count, const Context& context, float* packed,
                  float* staging) {
-  const MatrixOperand& b = tile.moving;
+  const HostMatrix& b = tile.moving;
   if (b.turned()) return pack_turned(tile, begin, count, context, packed, staging);
   const auto pack = packed_kernels().pack_moving;
   const std::byte* row = b.place.in(context);
@@ -117,7 +117,7 @@ void pack_moving(const ProductTile& tile, int begin, int count, const Context& c
 }
 
 // Brings columns [begin, begin + count) of rows [first, end) near, while the array multiplies another tile.
-void prefetch_rows(const MatrixOperand& matrix, int begin, int count, int first, int end,
+void prefetch_rows(const HostMatrix& matrix, int begin, int count, int first, int end,
                    const Context& context) {
   if (matrix.walk != nullptr || matrix.turned()) return;
   const std::byte* row = matrix.place.in(context) + begin * matrix.step + first * matrix.row_stride;
@@ -146,8 +146,8 @@ void each_result_run(const ProductTile& tile, const Context& context, float* blo
 
 }  // namespace
 
-bool make_matrix(const Operand& operand, MatrixOperand& matrix, Nest& nest) {
-  Operand row = operand;
+bool make_matrix(const HostOperand& operand, HostMatrix& matrix, Nest& nest) {
+  HostOperand row = operand;
   row.size[0] = 1;
   const bool per_partition = false;
   if (!make_nest({&row, 1}, {&per_partition, 1}, false, nest)) return false;

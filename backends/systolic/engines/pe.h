@@ -17,7 +17,7 @@ namespace heddle::systolic {
 
 // A matrix whose rows are partitions: runs of `count` elements `step` bytes apart, one run or those of
 // `walk`.
-struct MatrixOperand {
+struct HostMatrix {
   Place place;
   int64_t row_stride = 0;  // bytes
   int64_t step = 0, count = 0;
@@ -34,7 +34,7 @@ struct MatrixOperand {
 
 // f(bytes of a run, floats of it) for the runs of one row.
 template <class F>
-void each_run(const MatrixOperand& matrix, std::byte* row, float* floats, const F& f) {
+void each_run(const HostMatrix& matrix, std::byte* row, float* floats, const F& f) {
   if (matrix.walk == nullptr) return f(row, floats);
   std::array<std::byte*, nest_operands_max> at{};
   at[0] = row;
@@ -46,7 +46,7 @@ void each_run(const MatrixOperand& matrix, std::byte* row, float* floats, const 
 
 // psum[M, N] (+)= stationary[K, M]^T moving[K, N], one instruction.
 struct ProductTile {
-  MatrixOperand psum, stationary, moving;
+  HostMatrix psum, stationary, moving;
   RowLoader load_psum = nullptr;
   RowStorer store_psum = nullptr;  // null: float32 and dense rows
   int k = 0, m = 0, n = 0;
@@ -61,7 +61,7 @@ struct Products {
 };
 
 // False when a row cannot be walked. `nest` is room for matrix.walk.
-bool make_matrix(const Operand& operand, MatrixOperand& matrix, Nest& nest);
+bool make_matrix(const HostOperand& operand, HostMatrix& matrix, Nest& nest);
 
 // A StepFunction whose arguments are Products.
 Fault run_products(const void* products, const Context& context);

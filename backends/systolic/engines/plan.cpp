@@ -53,9 +53,9 @@ void Binder::bind_all() {
   flush_products();
 }
 
-Operand Binder::operand(const View& view) const {
+HostOperand Binder::operand(const View& view) const {
   const TilePlace& tile = placement_.tile[view.tile];
-  Operand o;
+  HostOperand o;
   o.place = {tile.place.base,
              tile.place.offset + view.partition_start * tile.row_stride + view.offset * tile.element_stride};
   o.dtype = view.dtype;
@@ -66,9 +66,9 @@ Operand Binder::operand(const View& view) const {
   return o;
 }
 
-Operand Binder::operand(const Region& region) const {
+HostOperand Binder::operand(const Region& region) const {
   const auto width = static_cast<int64_t>(size_of(region.dtype));
-  Operand o;
+  HostOperand o;
   o.place = {1 + region.value, region.offset * width};
   o.dtype = region.dtype;
   o.rank = region.rank;
@@ -76,7 +76,9 @@ Operand Binder::operand(const Region& region) const {
   return o;
 }
 
-Operand Binder::operand(const Instruction& i, Role role) const { return operand(*stream().view_of(i, role)); }
+HostOperand Binder::operand(const Instruction& i, Role role) const {
+  return operand(*stream().view_of(i, role));
+}
 
 void Binder::add_map(const Instruction& i, const MapBuilder& builder) {
   MapBuilder made = builder;
@@ -111,7 +113,7 @@ void Binder::bind_matmul(uint32_t index) {
            a.partitions == b.partitions && a.rank == b.rank && a.size == b.size && a.stride == b.stride &&
            a.dtype == b.dtype;
   };
-  const auto matrix = [&](const View& view, MatrixOperand& m) {
+  const auto matrix = [&](const View& view, HostMatrix& m) {
     Nest nest;
     if (!make_matrix(operand(view), m, nest)) reject(i, "an operand's free dimensions cannot be walked");
     if (m.walk != nullptr) m.walk = keep(nest);

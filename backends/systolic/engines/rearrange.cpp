@@ -28,12 +28,12 @@ Fault run_window(const void* arguments, const Context& context) {
 }
 
 void bind_window(Binder& binder, const Instruction& i) {
-  Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
+  HostOperand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
   Window job;
   job.shifts_source = i.opcode == Opcode::tensor_copy_dynamic_src;
   const size_t axis = i.extra + 1;
-  Operand& whole = job.shifts_source ? in : out;
-  const Operand& part = job.shifts_source ? out : in;
+  HostOperand& whole = job.shifts_source ? in : out;
+  const HostOperand& part = job.shifts_source ? out : in;
   job.max = whole.size[axis] - part.size[axis];
   job.stride = whole.stride[axis];
   whole.size[axis] = part.size[axis];
@@ -58,7 +58,7 @@ Fault run_shuffle(const void* arguments, const Context& context) {
 }
 
 void bind_shuffle(Binder& binder, const Instruction& i) {
-  Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
+  HostOperand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
   const int64_t partitions = out.size[0];
   const View &to = *binder.stream().view_of(i, Role::out), &from = *binder.stream().view_of(i, Role::in0);
   if (to.tile == from.tile) binder.reject(i, "cannot shuffle a tile in place");
@@ -104,15 +104,15 @@ Fault run_indexed(const void* arguments, const Context& context) {
 }
 
 void bind_indexed(Binder& binder, const Instruction& i) {
-  const Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0),
-                index = binder.operand(i, Role::index);
+  const HostOperand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0),
+                    index = binder.operand(i, Role::index);
   Indexed job;
   job.gathers = i.opcode == Opcode::local_gather;
   job.out = out.place, job.in = in.place, job.index = index.place;
   job.out_stride = out.stride[0], job.in_stride = in.stride[0], job.index_stride = index.stride[0];
   job.partitions = out.size[0];
   job.bytes = i.extra * size_of(out.dtype);
-  const Operand &moved = job.gathers ? out : in, &table = job.gathers ? in : out;
+  const HostOperand &moved = job.gathers ? out : in, &table = job.gathers ? in : out;
   job.count = moved.elements() / moved.size[0] / i.extra;
   job.table = table.elements() / table.size[0] / i.extra;
   if (binder.stream().view_of(i, Role::out)->tile == binder.stream().view_of(i, Role::in0)->tile)

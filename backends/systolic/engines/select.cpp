@@ -81,7 +81,7 @@ Fault run_range_select(const void* arguments, const Context& context) {
 
 void bind_range_select(Binder& binder, const Instruction& i) {
   RangeSelect job;
-  const Operand in = binder.operand(i, Role::in0);
+  const HostOperand in = binder.operand(i, Role::in0);
   job.partitions = in.size[0];
   job.in = whole_row(binder, i, in), job.out = whole_row(binder, i, binder.operand(i, Role::out));
   job.bound0 = partition_scalar(binder, i, Role::scalar0, i.imm0);
@@ -98,7 +98,7 @@ void bind_range_select(Binder& binder, const Instruction& i) {
 // ---- dropout
 
 struct Dropout {
-  Operand shape;  // of the input: what the pattern indexes
+  HostOperand shape;  // of the input: what the pattern indexes
   AffinePattern pattern;
   WholeRow out, in;
   PartitionScalar probability;
@@ -144,7 +144,7 @@ void bind_dropout(Binder& binder, const Instruction& i) {
   job.pattern = binder.stream().patterns[i.extra];
   job.in = whole_row(binder, i, job.shape), job.out = whole_row(binder, i, binder.operand(i, Role::out));
   job.probability = partition_scalar(binder, i, Role::scalar0, i.imm0);
-  const Operand state = binder.operand(i, Role::in1);
+  const HostOperand state = binder.operand(i, Role::in1);
   job.state = state.place, job.state_stride = state.stride[static_cast<size_t>(state.rank - 1)];
   binder.add(run_dropout, job);
 }
@@ -175,7 +175,7 @@ void bind_select(Binder& binder, const Instruction& i) {
 }
 
 void bind_onezero(Binder& binder, const Instruction& i, Role role) {
-  const Operand operand = binder.operand(i, role);
+  const HostOperand operand = binder.operand(i, role);
   binder.add(run_onezero, OneZero{operand.size[0], whole_row(binder, i, operand)});
 }
 

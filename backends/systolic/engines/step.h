@@ -36,7 +36,7 @@ struct Place {
 inline constexpr int axes_max = 6;  // partition and four free dimensions, or a region of HBM, behind a 1
 
 // A strided box of elements in memory, outermost dimension first; strides in bytes.
-struct Operand {
+struct HostOperand {
   Place place;
   DType dtype = DType::float32;
   int rank = 0;

@@ -10,7 +10,7 @@ namespace {
 struct TileTranspose {
   Move move;
   bool spreads = false;  // a product with an identity: NaN and Inf times 0 are NaN, all along a result row
-  MatrixOperand out;
+  HostMatrix out;
   int64_t rows = 0, columns = 0;  // of the input
   RowLoader load = nullptr;
   RowStorer store = nullptr;
@@ -73,11 +73,11 @@ Fault run_plain_transpose(const void* arguments, const Context& context) {
 }  // namespace
 
 void bind_transpose(Binder& binder, const Instruction& i) {
-  const Operand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
+  const HostOperand out = binder.operand(i, Role::out), in = binder.operand(i, Role::in0);
   // The input as [free, partition]: its free dimensions become rows. A free box of several dimensions is
   // merged first.
-  MatrixOperand flat;
-  Operand turned;
+  HostMatrix flat;
+  HostOperand turned;
   turned.place = in.place, turned.dtype = in.dtype;
   Nest walk;
   if (!make_matrix(in, flat, walk)) binder.reject(i, "its operand's free dimensions cannot be walked");

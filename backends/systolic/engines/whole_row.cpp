@@ -2,10 +2,10 @@
 
 namespace heddle::systolic {
 
-WholeRow whole_row(const Binder& binder, const Instruction& i, const Operand& operand) {
+WholeRow whole_row(const Binder& binder, const Instruction& i, const HostOperand& operand) {
   WholeRow r;
   r.place = operand.place, r.row_stride = operand.stride[0];
-  Operand one = operand;
+  HostOperand one = operand;
   one.size[0] = 1;
   const bool no = false;
   if (!make_nest({&one, 1}, {&no, 1}, false, r.walk))

@@ -35,6 +35,6 @@ struct WholeRow {
 // A row may have as many elements; three of them fit the scratch memory of a step.
 inline constexpr size_t whole_row_max = scratch_bytes / sizeof(float) / 4;
 // Rejects an operand whose free dimensions cannot be walked, and longer rows.
-WholeRow whole_row(const Binder& binder, const Instruction& i, const Operand& operand);
+WholeRow whole_row(const Binder& binder, const Instruction& i, const HostOperand& operand);
 
 }  // namespace heddle::systolic
