@@ -76,6 +76,10 @@ std::string tables(const sys::Calibration& c) {
 }
 
 void run(const Options& options) {
+  // The devices that something was published on; anything else cannot be meant.
+  if (options.device != "trn1" && options.device != "trn2")
+    throw UsageError("nothing was published to calibrate '" + options.device +
+                     "' on; there are trn1 and trn2");
   const sys::Calibration c = sys::calibrate(options.device);
   if (options.json)
     print_document(document(c));

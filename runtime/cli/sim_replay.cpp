@@ -1,4 +1,5 @@
 // heddle sim replay: kernels that others measured, as loop nests, through our scheduler and machine.
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -108,6 +109,11 @@ void run(const Options& options) {
   std::vector<std::string> names = options.kernels;
   if (options.all) names = sys::builtin_kernels();
   if (names.empty()) throw UsageError("name a kernel file or a built-in kernel, or give --all");
+  const std::vector<std::string> devices = sys::builtin_devices();
+  if (!options.device.empty() && !options.device.ends_with(".toml") &&
+      std::find(devices.begin(), devices.end(), options.device) == devices.end())
+    throw UsageError("there is no simulated device '" + options.device +
+                     "'; there are trn1, trn2, trn3, and files ending in .toml");
   std::vector<sys::ReplayLevel> levels;
   if (options.level != "as-executed") levels.push_back(sys::ReplayLevel::as_written);
   if (options.level != "as-written") levels.push_back(sys::ReplayLevel::as_executed);

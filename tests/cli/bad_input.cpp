@@ -54,6 +54,8 @@ TEST_CASE("command lines that cannot be meant", "[cli]") {
   expect_refusal({"train", "--warmup", "50", "--decay", "10"}, usage, "above --warmup (50)");
   expect_refusal({"ops", "--family", "matmul", "--markdown"}, usage, "--family");
   expect_refusal({"explain", "--graph", "--json"}, usage, "--json");
+  expect_refusal({"sim", "replay", "--all", "--device", "tpu"}, usage, "no simulated device 'tpu'");
+  expect_refusal({"sim", "calibrate", "--device", "tpu"}, usage, "there are trn1 and trn2");
   expect_refusal({"train", "--digits", "9"}, usage, "--digits must be 1 to 8");
   expect_refusal({"train", "--context", "9"}, usage, "--context is for --text");
   expect_refusal({"train", "--text", ""}, usage, "--text needs the name of a file");
